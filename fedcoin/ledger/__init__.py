@@ -1,0 +1,1 @@
+"""Accounts, orders, settlement, transaction rules, mempool and fork choice. No I/O, no clock."""

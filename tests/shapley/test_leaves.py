@@ -1,0 +1,193 @@
+"""Leaves, the log that commits to them, and how far a recomputed leaf may be off."""
+
+import numpy as np
+import pytest
+
+from fedcoin.core.errors import LeafMismatch, MalformedLeaf
+from fedcoin.core.merkle import EMPTY_ROOT, merkle_root, verify_consistency, verify_inclusion
+from fedcoin.core.params import MAX_ITERATIONS, UTILITY_SCALE
+from fedcoin.core.task import Baseline, Utility
+from fedcoin.shapley.leaves import MAX_MARGINAL, LeafLog, check_leaf, decode_leaf, encode_leaf
+
+ROWS = np.random.default_rng(5).integers(-MAX_MARGINAL, MAX_MARGINAL, size=(13, 4), endpoint=True)
+ORDER = (2, 0, 3, 1)
+
+
+def filled(rows=ROWS):
+    log = LeafLog(rows.shape[1])
+    log.extend(rows)
+    return log
+
+
+def test_a_leaf_is_k_big_endian_signed_integers():
+    assert encode_leaf([1, -2]) == bytes.fromhex("0000000000000001fffffffffffffffe")
+    assert decode_leaf(encode_leaf([1, -2]), 2) == (1, -2)
+    assert encode_leaf(np.array([1, -2])) == encode_leaf((1, -2))
+
+
+@pytest.mark.parametrize("leaf", [[MAX_MARGINAL + 1], [-MAX_MARGINAL - 1], [-(2**63)], [2**63], [2**70], [1.0], [[1]]])
+def test_what_is_no_marginal_contribution_is_refused(leaf):
+    with pytest.raises(MalformedLeaf):
+        encode_leaf(leaf)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(15), bytes(17), b"\x80" + bytes(15), b"\x7f" * 16])
+def test_hostile_leaf_bytes_are_refused(data):
+    with pytest.raises(MalformedLeaf):
+        decode_leaf(data, 2)
+
+
+def test_alg1_lines_1_and_2_an_empty_log_has_zero_total_and_time():
+    log = LeafLog(3)
+    assert (log.total, log.time, log.root()) == ((0, 0, 0), 0, EMPTY_ROOT)
+
+
+def test_alg1_lines_11_and_12_total_and_time_count_the_leaves():
+    log = LeafLog(4)
+    log.append((1, 2, 3, 4))
+    log.append(np.array([10, 20, 30, 40]))
+    log.append(np.array([[100, 0, 0, -4], [0, 0, 0, -40]]))
+    assert (log.total, log.time) == ((111, 22, 33, 0), 4)
+    assert all(type(value) is int for value in log.total)
+
+
+def test_the_root_is_the_merkle_root_of_the_encoded_leaves():
+    log = filled()
+    assert log.root() == merkle_root(encode_leaf(row) for row in ROWS)
+    assert log.root(5) == merkle_root(encode_leaf(row) for row in ROWS[:5])
+
+
+def test_every_leaf_of_every_size_has_a_proof():
+    log = filled()
+    for size in range(1, log.time + 1):
+        for index in range(size):
+            verify_inclusion(log.encoded(index), index, size, log.proof(index, size), log.root(size))
+
+
+def test_a_later_estimate_provably_extends_an_earlier_one():
+    log = filled()
+    for old in range(1, log.time + 1):
+        verify_consistency(old, log.root(old), log.time, log.root(), log.consistency(old, log.time))
+
+
+def test_rows_come_back_as_they_went_in():
+    log = filled()
+    assert (log.rows(3, 6) == ROWS[3:6]).all()
+    assert log.rows().dtype == np.int64
+    assert log.leaf(7) == tuple(ROWS[7].tolist())
+    with pytest.raises(IndexError):
+        log.encoded(-1)
+
+
+@pytest.mark.parametrize("rows", [ROWS[:, :3], ROWS.astype(float), ROWS[0], np.full((1, 4), MAX_MARGINAL + 1)])
+def test_rows_that_are_no_leaves_leave_the_log_as_it_was(rows):
+    log = filled()
+    before = (log.root(), log.total, log.time)
+    with pytest.raises(MalformedLeaf):
+        log.extend(rows)
+    assert (log.root(), log.total, log.time) == before
+
+
+def test_a_race_has_a_bounded_number_of_iterations():
+    """So that no total of a race can exceed int64."""
+    assert MAX_MARGINAL * MAX_ITERATIONS < 2**63
+    log = LeafLog(1)
+    with pytest.raises(MalformedLeaf):
+        log.extend(np.zeros((MAX_ITERATIONS + 1, 1), dtype=np.int64))
+
+
+# --- tolerance -------------------------------------------------------------------------------------------------------
+
+SAMPLES = 1000
+SAMPLE = UTILITY_SCALE // SAMPLES
+TRUE = [40 * SAMPLE, 10 * SAMPLE, 700 * SAMPLE, -30 * SAMPLE]
+
+
+def shifted(prefix_differences, order=ORDER, leaf=TRUE):
+    """`leaf` with its utilities of the prefixes along `order` changed by these differences."""
+    changed = list(leaf)
+    for place, client in enumerate(order):
+        changed[client] += prefix_differences[place] - (prefix_differences[place - 1] if place else 0)
+    return changed
+
+
+def accepts(claimed, recomputed=TRUE, order=ORDER, utility=Utility.ACCURACY, samples=SAMPLES, baseline=Baseline.ZERO):
+    try:
+        check_leaf(claimed, recomputed, order, utility, samples, baseline)
+    except LeafMismatch:
+        return False
+    return True
+
+
+def test_an_equal_leaf_passes():
+    assert accepts(TRUE)
+
+
+def test_accuracy_tolerates_four_right_answers_over_all_prefixes_and_no_more():
+    assert accepts(shifted([SAMPLE, -SAMPLE, 0, 2 * SAMPLE]))
+    assert not accepts(shifted([SAMPLE, -SAMPLE, SAMPLE, 2 * SAMPLE]))
+
+
+def test_accuracy_differences_are_counted_on_prefixes_not_on_marginals():
+    """One prefix off by 2 changes two marginal contributions by 2: that is two answers, not four."""
+    assert accepts(shifted([0, 2 * SAMPLE, 0, 2 * SAMPLE]))
+    assert sum(abs(a - b) for a, b in zip(shifted([0, 2 * SAMPLE, 0, 2 * SAMPLE]), TRUE, strict=True)) == 6 * SAMPLE
+
+
+def test_accuracy_tolerates_one_unit_of_rounding_for_each_prefix():
+    assert accepts(shifted([4 * SAMPLE + 1, -1, 1, -1]))
+    assert not accepts(shifted([4 * SAMPLE + 1, -1, 1, -2]))
+
+
+def test_accuracy_tolerance_grows_with_the_samples_evaluated():
+    samples = 100_000  # × 4 clients: 4 + 4 answers
+    sample = UTILITY_SCALE // samples
+    assert accepts(shifted([8 * sample, 0, 0, 0]), samples=samples)
+    assert not accepts(shifted([9 * sample, 0, 0, 0]), samples=samples)
+
+
+def test_the_order_of_the_permutation_matters():
+    claimed = shifted([4 * SAMPLE, 0, 0, 0])
+    assert accepts(claimed)
+    assert not accepts(claimed, order=(0, 1, 2, 3))
+
+
+def test_a_starting_model_that_scores_differently_shifts_all_prefixes_alike():
+    two = [2 * SAMPLE] * 4
+    assert not accepts(shifted(two))
+    assert accepts(shifted(two), baseline=Baseline.STARTING_MODEL)
+    assert accepts(shifted([6 * SAMPLE, *two[1:]]), baseline=Baseline.STARTING_MODEL)
+    assert not accepts(shifted([7 * SAMPLE, *two[1:]]), baseline=Baseline.STARTING_MODEL)
+    assert not accepts(shifted([-4 * SAMPLE] * 4), baseline=Baseline.STARTING_MODEL)
+
+
+def test_loss_tolerates_a_ten_thousandth_of_one_or_of_the_utility():
+    small = UTILITY_SCALE // 10_000
+    loss = [-2 * UTILITY_SCALE, UTILITY_SCALE // 2, UTILITY_SCALE, UTILITY_SCALE // 4]
+    order = (0, 1, 2, 3)  # prefixes: −2, −1.5, −0.5, −0.25
+
+    def check(differences):
+        return accepts(shifted(differences, order, loss), loss, order, Utility.NEGATIVE_LOSS)
+
+    assert check([2 * small, 3 * small // 2, small, -small])
+    for place, limit in enumerate([2 * small, 3 * small // 2, small, small]):
+        differences = [0, 0, 0, 0]
+        differences[place] = limit + 1
+        assert not check(differences), place
+
+
+def test_loss_tolerance_doubles_where_the_baseline_is_computed_too():
+    small = UTILITY_SCALE // 10_000
+    kind = {"utility": Utility.NEGATIVE_LOSS, "baseline": Baseline.STARTING_MODEL}
+    assert accepts(shifted([2 * small] * 4), **kind)
+    assert not accepts(shifted([2 * small + 1, 0, 0, 0]), **kind)
+
+
+@pytest.mark.parametrize("claimed", [[1, 2, 3], [1, 2, 3, 4, 5], [2**70, 0, 0, 0], [-(2**63), 0, 0, 0], []])
+def test_what_cannot_be_a_leaf_does_not_match(claimed):
+    assert not accepts(claimed)
+
+
+def test_a_forged_leaf_does_not_match():
+    assert not accepts([value + UTILITY_SCALE // 50 for value in TRUE])
+    assert not accepts([0, 0, 0, 0])
