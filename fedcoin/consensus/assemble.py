@@ -1,0 +1,77 @@
+"""Creating a block (Alg. 1 line 18): certificate, payments, transactions, roots, signature."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fedcoin.consensus.chain import Chain
+from fedcoin.consensus.race import Race
+from fedcoin.consensus.transition import execute
+from fedcoin.consensus.verify import heartbeat_due
+from fedcoin.core.block import BLOCK, Block, BlockHeader, body_root, certificate_root, sign_block
+from fedcoin.core.keys import PrivateKey
+from fedcoin.core.params import PROTOCOL_VERSION
+from fedcoin.core.task import RaceKind
+from fedcoin.core.transaction import TRANSACTION, Transaction
+from fedcoin.ledger.mempool import Mempool
+from fedcoin.ledger.settlement import apply_payments, due_payments
+
+_NO_ROOT = bytes(32)
+
+
+def assemble_block(chain: Chain, mempool: Mempool, race: Race, key: PrivateKey, now: int) -> Block | None:
+    """The block that ends `race` on the tip of `chain`, with the transactions that fit; None if it would have no
+    content.
+
+    The caller has seen that S is within D of S̄ and that the quorum is there.
+    """
+    parent = chain.parent_of_next()
+    timestamp = max(now, parent.timestamp + 1)
+    certificate = race.certificate()
+    averaged = race.averaged()
+    own = race.own
+    assert averaged is not None, "the caller has seen an S̄"
+    assert own is not None, "the caller has seen an S"
+    payments = due_payments(chain.state, race.terms.task, averaged[0], key.public_key, timestamp)
+    paid = chain.state.fork()
+    apply_payments(paid, payments)
+    header = BlockHeader(
+        version=PROTOCOL_VERSION,
+        chain_id=chain.chain_id,
+        kind=race.terms.kind,
+        height=parent.height + 1,
+        winner=key.public_key,
+        averaged_total=averaged[0],
+        averaged_time=averaged[1],
+        previous=parent.hash,
+        winner_total=own.total,
+        winner_time=own.time,
+        difficulty=race.terms.difficulty,
+        merkle_root=_NO_ROOT,
+        timestamp=timestamp,
+        task=race.terms.task_hash,
+        certificate_root=certificate_root(certificate),
+        state_root=_NO_ROOT,
+    )
+    bare = Block(header, bytes(64), race.terms.task, certificate, payments, ())
+    candidates = mempool.select(paid, timestamp, key.address, header.height, chain.params.max_transactions)
+    transactions = _fit(candidates, chain.params.max_block_bytes - len(BLOCK.encode(bare)))
+    if race.terms.kind is RaceKind.AUDIT and not (
+        transactions or payments or heartbeat_due(parent, timestamp, chain.params)
+    ):
+        return None
+    header = replace(header, merkle_root=body_root(payments, transactions))
+    block = replace(bare, header=header, transactions=transactions)
+    after = execute(chain.state, block, parent, chain.chain_id, chain.params)
+    return sign_block(key, replace(block, header=replace(header, state_root=after.root())))
+
+
+def _fit(candidates: tuple[Transaction, ...], room: int) -> tuple[Transaction, ...]:
+    """The first candidates that fit into `room` bytes. Stopping at the first that does not keeps nonces in order."""
+    chosen = []
+    for transaction in candidates:
+        room -= len(TRANSACTION.encode(transaction))
+        if room < 0:
+            break
+        chosen.append(transaction)
+    return tuple(chosen)

@@ -1,0 +1,174 @@
+"""Which known block may become the tip now: the part of VerifyBlock that depends on what this node has heard.
+
+A fresh block is adopted when an audit of its leaves has passed and its S̄ is close to our own (Alg. 2 line 3). A
+block that
+fails only that is kept: it is reconsidered as estimates arrive, once it is buried under another block, or when nobody
+has
+handed out its leaves for so long that waiting protects nothing any more. One whose forger was caught stays out until so
+much was built on it that the rest of the network evidently judges otherwise.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from fedcoin.consensus.certificate import averaged_of, has_quorum
+from fedcoin.consensus.messages import Audit, AuditItem, StartAudit, Verdict
+from fedcoin.consensus.race import Race
+from fedcoin.core.block import Block
+from fedcoin.core.params import ChainParams
+from fedcoin.core.task import Problem
+from fedcoin.ledger.state import State
+from fedcoin.shapley.distance import within_distance
+
+BURIED = 1
+"""Descendants that make up for a missing audit or a failed condition 2."""
+BURIED_CONVICTED = 6
+"""Descendants that overrule a conviction of ours."""
+
+
+class Standing(Enum):
+    """Where the audit of a block stands."""
+
+    WAITING = auto()
+    RUNNING = auto()
+    PASSED = auto()
+    CONVICTED = auto()
+
+
+@dataclass
+class _Candidate:
+    first_seen: int
+    standing: Standing = Standing.WAITING
+    retry_at: int = 0
+    child_follows: bool = False
+    convicted: set[bytes] = field(default_factory=set)
+
+
+class Candidates:
+    """Judges fresh blocks. Draws which leaves to audit from `rng`, privately, so that nobody can prepare for it."""
+
+    def __init__(
+        self, own_key: bytes, params: ChainParams, rng: random.Random, patience_ms: int, leaves_per_estimate: int
+    ) -> None:
+        self._own_key = own_key
+        self._params = params
+        self._rng = rng
+        self._patience_ms = patience_ms
+        self._leaves_per_estimate = leaves_per_estimate
+        self._known: dict[bytes, _Candidate] = {}
+
+    def add(self, block_hash: bytes, now: int, child_follows: bool) -> None:
+        """A block has become known."""
+        self._known[block_hash] = _Candidate(now, child_follows=child_follows)
+
+    def forget(self, keep: Callable[[bytes], bool]) -> None:
+        """Drops what is decided."""
+        self._known = {block_hash: entry for block_hash, entry in self._known.items() if keep(block_hash)}
+
+    def burial_needed(self, block: Block, race: Race | None, now: int) -> int:
+        """How many descendants `block` needs before this node adopts it; 0: it may become the tip at once."""
+        entry = self._known.get(block.id())
+        if entry is None or block.header.winner == self._own_key:
+            return 0
+        if entry.standing is Standing.CONVICTED:
+            return BURIED_CONVICTED
+        if entry.first_seen + self._patience_ms < now:
+            return 0
+        if entry.standing is Standing.PASSED and self._close_to_ours(block, race):
+            return 0
+        return BURIED
+
+    def is_tie(self, one: bytes, other: bytes, now: int, window_ms: int, patience_ms: int) -> bool:
+        """Whether two blocks came at about the same time, and long enough ago."""
+        first, second = self._known.get(one), self._known.get(other)
+        if first is None or second is None or abs(first.first_seen - second.first_seen) > window_ms:
+            return False
+        return now >= max(first.first_seen, second.first_seen) + patience_ms
+
+    def audit_wanted(self, block: Block, problem: Problem, now: int) -> StartAudit | None:
+        """The audit to start for a block that waits to be adopted, if none is under way."""
+        entry = self._known.get(block.id())
+        if entry is None or entry.standing is not Standing.WAITING or entry.child_follows or now < entry.retry_at:
+            return None
+        entry.standing = Standing.RUNNING
+        items = tuple(
+            AuditItem(estimate, self._draw(estimate.time), whole=True)
+            for estimate in block.certificate
+            if estimate.miner != self._own_key
+        )
+        return StartAudit(Audit(block.header.race, problem, items, block.id()))
+
+    def audited(
+        self, block: Block, verdicts: Mapping[bytes, Verdict], parent_state: State | None, now: int, retry_ms: int
+    ) -> None:
+        """An audit of `block` has ended. `parent_state`: None if the block no longer follows the tip."""
+        entry = self._known.get(block.id())
+        if entry is None:
+            return
+        entry.convicted |= {miner for miner, verdict in verdicts.items() if verdict is Verdict.CONVICTED}
+        if entry.convicted and not self._stands_without(block, entry.convicted, parent_state):
+            entry.standing = Standing.CONVICTED
+        elif verdicts.get(block.header.winner) is Verdict.HONEST:
+            entry.standing = Standing.PASSED
+        else:
+            entry.standing = Standing.WAITING
+            entry.retry_at = now + retry_ms
+
+    def _stands_without(self, block: Block, convicted: set[bytes], state: State | None) -> bool:
+        """Whether the block would have won without the convicted miners' estimates: then they have gained nothing."""
+        winner, *others = block.certificate
+        honest = [estimate for estimate in others if estimate.miner not in convicted]
+        if winner.miner in convicted or not honest or state is None:
+            return False
+        if not has_quorum([winner.miner, *(estimate.miner for estimate in honest)], state, self._params):
+            return False
+        difficulty = block.header.difficulty
+        return within_distance(winner.total, winner.time, *averaged_of(honest), self._params.norm, difficulty)
+
+    def _close_to_ours(self, block: Block, race: Race | None) -> bool:
+        """Alg. 2 line 3, condition 2: ‖S̄ − S̄_t‖_p ≤ D, S̄ being ours. Without an S̄ of our own there is nothing to
+        compare."""
+        ours = race.averaged_with_own() if race is not None else None
+        if ours is None:
+            return True
+        header = block.header
+        return within_distance(header.averaged_total, header.averaged_time, *ours, self._params.norm, header.difficulty)
+
+    def _draw(self, time: int) -> tuple[int, ...]:
+        return tuple(sorted(self._rng.sample(range(time), min(time, self._leaves_per_estimate))))
+
+
+class SpotChecks:
+    """Audits while a race runs: a share of our own work goes into recomputing leaves that others have announced."""
+
+    def __init__(self, rng: random.Random, share: float, most: int = 4) -> None:
+        """`share`: recomputed leaves per iteration of our own; `most`: leaves in one check."""
+        self._rng = rng
+        self._share = share
+        self._most = most
+        self._credit = 0.0
+        self._running = False
+
+    def earn(self, iterations: int) -> None:
+        """We have done some iterations of our own."""
+        self._credit = min(self._credit + iterations * self._share, 8.0 * self._most)
+
+    def next(self, race: Race) -> StartAudit | None:
+        """The next check, if enough is saved up for one and none is running."""
+        if self._running or self._credit < 1 or not race.others:
+            return None
+        estimate = race.others[self._rng.choice(sorted(race.others))]
+        count = min(int(self._credit), self._most, estimate.time)
+        self._credit -= count
+        self._running = True
+        indices = tuple(sorted(self._rng.sample(range(estimate.time), count)))
+        item = AuditItem(estimate, indices, whole=False)
+        return StartAudit(Audit(race.id, race.terms.problem, (item,)))
+
+    def finished(self) -> None:
+        """The running check has ended."""
+        self._running = False

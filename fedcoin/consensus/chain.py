@@ -1,0 +1,156 @@
+"""The tree of known blocks, the adopted chain in it, and the state at its tip."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedcoin.consensus.messages import AdoptChain, AppliedBlock
+from fedcoin.consensus.transition import apply_block
+from fedcoin.consensus.verify import Parent
+from fedcoin.core.block import Block
+from fedcoin.core.errors import BelowFinality, FedCoinError
+from fedcoin.core.genesis import Genesis
+from fedcoin.ledger.fork_choice import BlockTree
+from fedcoin.ledger.genesis import genesis_state
+from fedcoin.ledger.state import State
+
+_CACHED_BODIES = 512
+
+
+class ChainStorage(Protocol):
+    """Where blocks and undo data lie. What was handed out as an effect must be found here afterwards."""
+
+    def get_block(self, block_hash: bytes) -> Block | None:
+        """The block, on whatever branch."""
+
+    def get_undo(self, block_hash: bytes) -> Mapping[bytes, bytes | None] | None:
+        """What `AppliedBlock.undo` said when the block was adopted."""
+
+
+@dataclass(frozen=True)
+class StoredChain:
+    """A chain as it was stored, to go on from."""
+
+    tip: bytes
+    state: Mapping[bytes, bytes]
+    tree: tuple[tuple[bytes, bytes, int], ...]
+    """(hash, parent, height) of every block, in the order in which they were first seen."""
+
+
+class Chain:
+    """The longest acceptable chain. Invalid input leaves it untouched."""
+
+    def __init__(self, genesis: Genesis, storage: ChainStorage, stored: StoredChain | None = None) -> None:
+        """Starts at the genesis, or where `stored` left off. Raises InvalidGenesis."""
+        self.genesis = genesis
+        self.params = genesis.params
+        self.chain_id = genesis.id()
+        self.tree = BlockTree(self.chain_id)
+        self._storage = storage
+        self._bodies: OrderedDict[bytes, Block] = OrderedDict()
+        self._undo: dict[bytes, Mapping[bytes, bytes | None]] = {}
+        if stored is None:
+            self.state = genesis_state(genesis)
+            self.tip = self.chain_id
+        else:
+            self.state = State(stored.state)
+            self.tip = stored.tip
+            for block_hash, parent, height in stored.tree:
+                self.tree.insert(block_hash, parent, height)
+
+    @property
+    def height(self) -> int:
+        """Height of the tip."""
+        return self.tree.height(self.tip)
+
+    def parent_of_next(self) -> Parent:
+        """The tip, as the next block's parent."""
+        return self.as_parent(self.tip)
+
+    def as_parent(self, block_hash: bytes) -> Parent:
+        """A known block, or the genesis, as a parent."""
+        if block_hash == self.chain_id:
+            return Parent(self.chain_id, 0, self.genesis.timestamp)
+        header = self.block(block_hash).header
+        return Parent(block_hash, header.height, header.timestamp)
+
+    def block(self, block_hash: bytes) -> Block:
+        """The body of a known block. Raises KeyError."""
+        block = self._bodies.get(block_hash) or self._storage.get_block(block_hash)
+        if block is None:
+            raise KeyError(block_hash.hex())
+        return block
+
+    def insert(self, block: Block) -> bytes:
+        """Makes a block known without adopting it. Raises UnknownParent, BelowFinality. Returns its hash."""
+        block_hash = block.id()
+        self.tree.insert(block_hash, block.header.previous, block.header.height)
+        if self.tree.fork_depth(self.tip, block_hash) > self.params.finality_depth:
+            self.tree.mark_invalid(block_hash)
+            raise BelowFinality
+        self._bodies[block_hash] = block
+        while len(self._bodies) > _CACHED_BODIES:
+            self._bodies.popitem(last=False)
+        return block_hash
+
+    def check_on_tip(self, block: Block) -> None:
+        """Raises the error of the rule that `block` would break on the tip."""
+        apply_block(self.state, block, self.parent_of_next(), self.chain_id, self.params)
+
+    def path_to(self, block_hash: bytes) -> tuple[list[bytes], list[bytes]]:
+        """Blocks to undo (from the tip downwards) and to apply (upwards) to get from the tip to `block_hash`."""
+        return self.tree.path(self.tip, block_hash)
+
+    def adopt(self, block_hash: bytes) -> AdoptChain:
+        """Moves the tip to a known block; undoes and reapplies state exactly.
+
+        Raises InvalidBranch for a block on the way that breaks a rule; the chain is then as before, and that block
+        and its
+        descendants are marked invalid.
+        """
+        undo, apply = self.path_to(block_hash)
+        scratch = self.state.fork()
+        undone = tuple(self.block(gone) for gone in undo)
+        for gone in undo:
+            scratch.apply(self._undo_of(gone))
+        applied = []
+        for joined in apply:
+            block = self.block(joined)
+            try:
+                after = apply_block(scratch, block, self.as_parent(block.header.previous), self.chain_id, self.params)
+            except FedCoinError as error:
+                self.tree.mark_invalid(joined)
+                raise InvalidBranch(joined, error) from error
+            applied.append(AppliedBlock(block, after.changes(), after.undo()))
+            scratch.apply(after.changes())
+        self.state.apply(scratch.changes())
+        self.tip = block_hash
+        self._remember_undo(undo, applied)
+        return AdoptChain(undone, tuple(applied))
+
+    def _undo_of(self, block_hash: bytes) -> Mapping[bytes, bytes | None]:
+        undo = self._undo.get(block_hash) or self._storage.get_undo(block_hash)
+        if undo is None:
+            raise KeyError(f"no undo data for {block_hash.hex()}")
+        return undo
+
+    def _remember_undo(self, gone: Iterable[bytes], applied: Iterable[AppliedBlock]) -> None:
+        for block_hash in gone:
+            self._undo.pop(block_hash, None)
+        for item in applied:
+            self._undo[item.block.id()] = item.undo
+        # Older ones lie in the storage by now; these bridge the time until an effect is performed.
+        while len(self._undo) > _CACHED_BODIES:
+            self._undo.pop(next(iter(self._undo)))
+
+
+class InvalidBranch(Exception):
+    """A branch could not be adopted: `block_hash` on it breaks a rule."""
+
+    def __init__(self, block_hash: bytes, error: FedCoinError) -> None:
+        super().__init__(f"{block_hash.hex()}: {error.code}")
+        self.block_hash = block_hash
+        self.error = error

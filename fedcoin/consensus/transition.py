@@ -1,0 +1,45 @@
+"""The state transition: what a block does to the state."""
+
+from __future__ import annotations
+
+from fedcoin.consensus.difficulty import race_interval, record_interval
+from fedcoin.consensus.verify import Parent, verify_in_state
+from fedcoin.core.block import Block
+from fedcoin.core.errors import StateRootMismatch
+from fedcoin.core.keys import address_of
+from fedcoin.core.params import ChainParams
+from fedcoin.ledger.miners import record_certificate
+from fedcoin.ledger.orders import settle_round
+from fedcoin.ledger.problems import set_last_problem
+from fedcoin.ledger.settlement import apply_payments
+from fedcoin.ledger.state import State
+from fedcoin.ledger.transactions import apply_transaction
+
+
+def apply_block(state: State, block: Block, parent: Parent, chain_id: bytes, params: ChainParams) -> State:
+    """The state after `block`, as a fork of `state`, which stays as it was. Raises the error of the rule that is
+    broken."""
+    verify_in_state(block, parent, state, chain_id, params)
+    after = execute(state, block, parent, chain_id, params)
+    if after.root() != block.header.state_root:
+        raise StateRootMismatch
+    return after
+
+
+def execute(state: State, block: Block, parent: Parent, chain_id: bytes, params: ChainParams) -> State:
+    """Payments, then transactions, then bookkeeping, on a fork of `state`. The header's state root is not looked at."""
+    header = block.header
+    after = state.fork()
+    # Payments first: a client may spend what this very block pays it.
+    apply_payments(after, block.payments)
+    winner = address_of(header.winner)
+    for transaction in block.transactions:
+        apply_transaction(after, transaction, winner, chain_id, params, header.height, header.timestamp)
+    if block.task is not None:
+        settle_round(after, block.task.order)
+        set_last_problem(after, block.task.problem)
+    record_certificate(after, {estimate.miner for estimate in block.certificate}, params)
+    openings = [estimate.opened_at for estimate in block.certificate]
+    interval = race_interval(header.timestamp, parent.timestamp, openings)
+    record_interval(after, header.kind, header.difficulty, interval, params)
+    return after
