@@ -12,7 +12,6 @@ from fedcoin.core.block import BLOCK, Block, BlockHeader, body_root, certificate
 from fedcoin.core.keys import PrivateKey
 from fedcoin.core.params import PROTOCOL_VERSION
 from fedcoin.core.task import RaceKind
-from fedcoin.core.transaction import TRANSACTION, Transaction
 from fedcoin.ledger.mempool import Mempool
 from fedcoin.ledger.settlement import apply_payments, due_payments
 
@@ -54,8 +53,10 @@ def assemble_block(chain: Chain, mempool: Mempool, race: Race, key: PrivateKey, 
         state_root=_NO_ROOT,
     )
     bare = Block(header, bytes(64), race.terms.task, certificate, payments, ())
-    candidates = mempool.select(paid, timestamp, key.address, header.height, chain.params.max_transactions)
-    transactions = _fit(candidates, chain.params.max_block_bytes - len(BLOCK.encode(bare)))
+    room = chain.params.max_block_bytes - len(BLOCK.encode(bare))
+    transactions = mempool.select(
+        paid, timestamp, key.address, header.height, chain.params.max_transactions, room
+    )
     if race.terms.kind is RaceKind.AUDIT and not (
         transactions or payments or heartbeat_due(parent, timestamp, chain.params)
     ):
@@ -65,13 +66,3 @@ def assemble_block(chain: Chain, mempool: Mempool, race: Race, key: PrivateKey, 
     after = execute(chain.state, block, parent, chain.chain_id, chain.params)
     return sign_block(key, replace(block, header=replace(header, state_root=after.root())))
 
-
-def _fit(candidates: tuple[Transaction, ...], room: int) -> tuple[Transaction, ...]:
-    """The first candidates that fit into `room` bytes. Stopping at the first that does not keeps nonces in order."""
-    chosen = []
-    for transaction in candidates:
-        room -= len(TRANSACTION.encode(transaction))
-        if room < 0:
-            break
-        chosen.append(transaction)
-    return tuple(chosen)

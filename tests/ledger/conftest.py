@@ -132,7 +132,9 @@ class World:
         nonce = get_account(self.state, key.address).nonce if nonce is None else nonce
         return sign_transaction(key, self.chain_id, nonce, fee, body)
 
-    def transfer(self, sender: str, recipient: str, amount: int, fee: int = 10, nonce: int | None = None) -> Transaction:
+    def transfer(
+        self, sender: str, recipient: str, amount: int, fee: int = 10, nonce: int | None = None
+    ) -> Transaction:
         return self.sign(sender, Transfer(self.address(recipient), amount), fee, nonce)
 
     def task(self, order_id: bytes, clients: tuple[str, ...] = ("alice", "bob", "carol"), **changes: Any) -> Task:
@@ -182,9 +184,7 @@ class World:
         verify_payments(fork, payments, task, averaged, key.public_key, timestamp)
         apply_payments(fork, payments)
         for transaction in transactions:
-            apply_transaction(
-                fork, transaction, key.address, self.chain_id, self.params, self.height + 1, timestamp
-            )
+            apply_transaction(fork, transaction, key.address, self.chain_id, self.params, self.height + 1, timestamp)
         if task is not None:
             settle_round(fork, task.order)
             set_last_problem(fork, task.problem)

@@ -42,7 +42,13 @@ def test_equal_schedule(world):
 
 def test_geometric_schedule_falls_by_its_ratio(world):
     order = world.order(
-        amount=7000, rounds=3, schedule=Schedule.GEOMETRIC, ratio_numerator=1, ratio_denominator=2, com_share=0, sap_share=0
+        amount=7000,
+        rounds=3,
+        schedule=Schedule.GEOMETRIC,
+        ratio_numerator=1,
+        ratio_denominator=2,
+        com_share=0,
+        sap_share=0,
     )
     assert [price.train for price in round_prices(order)] == [4000, 2000, 1000]
 

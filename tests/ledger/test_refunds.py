@@ -54,9 +54,7 @@ def test_refunds_come_by_order_sequence_and_before_the_settlement(world):
     early = world.place(expiry=world.timestamp + 40_000)
     live = world.place(expiry=world.timestamp + 90_000)
     timestamp = world.timestamp + 60_000
-    payments = due_payments(
-        world.state, world.task(live), (1, 1, 1), world.key("miner0").public_key, timestamp
-    )
+    payments = due_payments(world.state, world.task(live), (1, 1, 1), world.key("miner0").public_key, timestamp)
     assert [item.order for item in payments[:2]] == [late, early]
     assert [item.kind for item in payments[:3]] == [PaymentKind.REFUND, PaymentKind.REFUND, PaymentKind.WINNER]
     world.block(task=world.task(live), averaged=(1, 1, 1), timestamp=timestamp)
