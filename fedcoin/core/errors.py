@@ -956,6 +956,12 @@ class RequestTooLarge(LimitExceeded):
     code = "REQUEST_TOO_LARGE"
 
 
+class RequestIdTooLong(InvalidInput):
+    """A request id has at most 64 characters."""
+
+    code = "REQUEST_ID_TOO_LONG"
+
+
 class InvalidPageToken(InvalidInput):
     """The page token is not one that this list gave out; start again without one."""
 
@@ -1032,3 +1038,9 @@ class LeavesNotFound(NotFound):
     """The leaves of this miner in this race are not held here."""
 
     code = "LEAVES_NOT_FOUND"
+
+
+class TransactionNotFound(NotFound):
+    """No such transaction is on this node's chain or waiting for a block."""
+
+    code = "TRANSACTION_NOT_FOUND"
