@@ -82,6 +82,13 @@ class Candidates:
             return 0
         return BURIED
 
+    def waits_for_verdict(self, block_hash: bytes, now: int, hold_ms: int) -> bool:
+        """Whether a block came lately and its audit has not ended."""
+        entry = self._known.get(block_hash)
+        if entry is None or now > entry.first_seen + hold_ms:
+            return False
+        return entry.standing in (Standing.WAITING, Standing.RUNNING)
+
     def is_tie(self, one: bytes, other: bytes, now: int, window_ms: int, patience_ms: int) -> bool:
         """Whether two blocks came at about the same time, and long enough ago."""
         first, second = self._known.get(one), self._known.get(other)

@@ -194,7 +194,7 @@ class Verdict(Enum):
 
     HONEST = "honest"
     CONVICTED = "convicted"
-    """A leaf, the root or the sum is provably wrong."""
+    """A leaf under the root that the miner has signed, or the sum of all of them, is wrong."""
     UNAVAILABLE = "unavailable"
     """Nobody handed out its leaves."""
 

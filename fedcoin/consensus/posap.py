@@ -78,6 +78,8 @@ class PoSapSettings:
     max_future_ms: int = 15_000
     """A block may be this far ahead of our clock."""
     mempool_capacity: int = 10_000
+    hold_ms: int = 5_000
+    """How long a fresh block's audit keeps us from making a block of our own."""
     tie_window_ms: int = 5_000
     """Two blocks of one height that arrive within this time of each other are a true tie."""
     tie_patience_ms: int = 2_000
@@ -131,9 +133,11 @@ class PoSap:
                 effects = []
         effects += self._reconsider(now)
         effects += self._take_held_tasks(now)
-        effects += self._win(now)
-        effects += self._choose_race(now)
-        return effects
+        block = self._win(now)
+        if block:
+            # Our estimate stands in the block's certificate. Sent ahead of the block it would make others win as well.
+            effects = [effect for effect in effects if not self._is_own_estimate(effect)]
+        return [*effects, *block, *self._choose_race(now)]
 
     # --- what people and RPCs ask ------------------------------------------------------------------------------------
 
@@ -359,13 +363,21 @@ class PoSap:
         self._candidates.add(self.chain.insert(block), now, child_follows=False)
         return [StoreBlock(block), *self._adopt(block.id()), SendBlock(block)]
 
+    def _is_own_estimate(self, effect: Effect) -> bool:
+        return isinstance(effect, SendEstimate) and effect.estimate.miner == self.key.public_key
+
     def _may_win(self, race: Race, now: int) -> bool:
-        if not race.has_converged():
+        if not race.has_converged() or self._contender_waits(now):
             return False
         if race.terms.task is not None and race.terms.task.expiry < self._next_timestamp(now):
             return False
         miners = [self.key.public_key, *race.others]
         return has_quorum(miners, self.chain.state, self.chain.params)
+
+    def _contender_waits(self, now: int) -> bool:
+        """Line 3: a block was received and is being verified. It was seen first, so one of ours would only be a tie."""
+        waits = self._candidates.waits_for_verdict
+        return any(waits(child, now, self.settings.hold_ms) for child in self.chain.tree.children(self.chain.tip))
 
     def _choose_race(self, now: int) -> list[Effect]:
         """Line 3: go on with the race that is worth working on, or turn to it."""

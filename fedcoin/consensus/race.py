@@ -73,8 +73,7 @@ class Race:
         """
         if start != self.log.time:
             raise LeavesOutOfOrder(f"iteration {start} came, {self.log.time} was next")
-        for leaf in leaves:
-            self.log.append(leaf)
+        self.log.extend(leaves)
         terms = self.terms
         unsigned = Estimate(
             terms.kind,

@@ -151,7 +151,6 @@ def _entry(field: str, value: object) -> Callable[[dict, bytes], bytes]:
         _entry("data_offsets", [20, 0]),
         _entry("data_offsets", [0]),
         _entry("data_offsets", [0, 2**62]),
-        _entry("extra", 1),
         lambda header, body: join({}, body),
         lambda header, body: join([], body),
         lambda header, body: join(b"[" * 1500, body),
