@@ -414,6 +414,12 @@ class BelowFinality(Conflict):
     code = "BELOW_FINALITY"
 
 
+class TooManyBlocks(LimitExceeded):
+    """The winner has handed out too many blocks that are not on the chain; offer this one again later."""
+
+    code = "TOO_MANY_BLOCKS"
+
+
 class InvalidAncestor(InvalidBlock):
     """The block follows one that breaks a rule."""
 

@@ -17,7 +17,7 @@ class StatBlobResponse(_message.Message):
     SIZE_FIELD_NUMBER: _ClassVar[int]
     held: bool
     size: int
-    def __init__(self, held: _Optional[bool] = ..., size: _Optional[int] = ...) -> None: ...
+    def __init__(self, held: bool = ..., size: _Optional[int] = ...) -> None: ...
 
 class GetBlobLimitRequest(_message.Message):
     __slots__ = ()

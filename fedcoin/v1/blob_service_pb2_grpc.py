@@ -5,7 +5,7 @@ import warnings
 
 from fedcoin.v1 import blob_service_pb2 as fedcoin_dot_v1_dot_blob__service__pb2
 
-GRPC_GENERATED_VERSION = '1.81.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class BlobServiceStub:
+class BlobServiceStub(object):
     """Blobs by SHA-256 digest. Miners and FL servers serve it.
     """
 
@@ -57,7 +57,7 @@ class BlobServiceStub:
                 _registered_method=True)
 
 
-class BlobServiceServicer:
+class BlobServiceServicer(object):
     """Blobs by SHA-256 digest. Miners and FL servers serve it.
     """
 
@@ -120,7 +120,7 @@ def add_BlobServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class BlobService:
+class BlobService(object):
     """Blobs by SHA-256 digest. Miners and FL servers serve it.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from fedcoin.v1 import block_service_pb2 as fedcoin_dot_v1_dot_block__service__pb2
 
-GRPC_GENERATED_VERSION = '1.81.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class BlockServiceStub:
+class BlockServiceStub(object):
     """Blocks. Miners serve it.
     """
 
@@ -57,7 +57,7 @@ class BlockServiceStub:
                 _registered_method=True)
 
 
-class BlockServiceServicer:
+class BlockServiceServicer(object):
     """Blocks. Miners serve it.
     """
 
@@ -120,7 +120,7 @@ def add_BlockServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class BlockService:
+class BlockService(object):
     """Blocks. Miners serve it.
     """
 

@@ -29,7 +29,7 @@ class NodeStatus(_message.Message):
     started_at: int
     syncing: bool
     network: str
-    def __init__(self, role: _Optional[str] = ..., version: _Optional[str] = ..., chain_id: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., tip: _Optional[bytes] = ..., height: _Optional[int] = ..., state_root: _Optional[bytes] = ..., peers: _Optional[int] = ..., started_at: _Optional[int] = ..., syncing: _Optional[bool] = ..., network: _Optional[str] = ...) -> None: ...
+    def __init__(self, role: _Optional[str] = ..., version: _Optional[str] = ..., chain_id: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., tip: _Optional[bytes] = ..., height: _Optional[int] = ..., state_root: _Optional[bytes] = ..., peers: _Optional[int] = ..., started_at: _Optional[int] = ..., syncing: bool = ..., network: _Optional[str] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()

@@ -5,7 +5,7 @@ import warnings
 
 from fedcoin.v1 import node_service_pb2 as fedcoin_dot_v1_dot_node__service__pb2
 
-GRPC_GENERATED_VERSION = '1.81.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class NodeServiceStub:
+class NodeServiceStub(object):
     """Who a node is. Every role serves it.
     """
 
@@ -42,7 +42,7 @@ class NodeServiceStub:
                 _registered_method=True)
 
 
-class NodeServiceServicer:
+class NodeServiceServicer(object):
     """Who a node is. Every role serves it.
     """
 
@@ -69,7 +69,7 @@ def add_NodeServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class NodeService:
+class NodeService(object):
     """Who a node is. Every role serves it.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from fedcoin.v1 import order_service_pb2 as fedcoin_dot_v1_dot_order__service__pb2
 
-GRPC_GENERATED_VERSION = '1.81.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class OrderServiceStub:
+class OrderServiceStub(object):
     """Orders at an FL server. The deposit itself is a transaction, handed to a miner.
     """
 
@@ -62,7 +62,7 @@ class OrderServiceStub:
                 _registered_method=True)
 
 
-class OrderServiceServicer:
+class OrderServiceServicer(object):
     """Orders at an FL server. The deposit itself is a transaction, handed to a miner.
     """
 
@@ -137,7 +137,7 @@ def add_OrderServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class OrderService:
+class OrderService(object):
     """Orders at an FL server. The deposit itself is a transaction, handed to a miner.
     """
 

@@ -19,7 +19,7 @@ class PeerInfo(_message.Message):
     connected: bool
     height: int
     last_seen: int
-    def __init__(self, address: _Optional[str] = ..., public_key: _Optional[bytes] = ..., connected: _Optional[bool] = ..., height: _Optional[int] = ..., last_seen: _Optional[int] = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., public_key: _Optional[bytes] = ..., connected: bool = ..., height: _Optional[int] = ..., last_seen: _Optional[int] = ...) -> None: ...
 
 class ListPeersRequest(_message.Message):
     __slots__ = ("page_size", "page_token")

@@ -5,7 +5,7 @@ import warnings
 
 from fedcoin.v1 import peer_service_pb2 as fedcoin_dot_v1_dot_peer__service__pb2
 
-GRPC_GENERATED_VERSION = '1.81.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class PeerServiceStub:
+class PeerServiceStub(object):
     """Peers and the genesis. Miners serve it.
     """
 
@@ -52,7 +52,7 @@ class PeerServiceStub:
                 _registered_method=True)
 
 
-class PeerServiceServicer:
+class PeerServiceServicer(object):
     """Peers and the genesis. Miners serve it.
     """
 
@@ -103,7 +103,7 @@ def add_PeerServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class PeerService:
+class PeerService(object):
     """Peers and the genesis. Miners serve it.
     """
 

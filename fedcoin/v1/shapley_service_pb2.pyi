@@ -60,7 +60,7 @@ class MiningProgress(_message.Message):
     iterations_per_second: float
     device: str
     estimates: _containers.RepeatedCompositeFieldContainer[MinerEstimate]
-    def __init__(self, active: _Optional[bool] = ..., race: _Optional[bytes] = ..., kind: _Optional[_Union[_task_pb2.RaceKind, str]] = ..., task: _Optional[bytes] = ..., order: _Optional[bytes] = ..., round: _Optional[int] = ..., clients: _Optional[int] = ..., difficulty: _Optional[float] = ..., iterations: _Optional[int] = ..., distance: _Optional[float] = ..., heard_from: _Optional[int] = ..., quorum: _Optional[int] = ..., iterations_per_second: _Optional[float] = ..., device: _Optional[str] = ..., estimates: _Optional[_Iterable[_Union[MinerEstimate, _Mapping]]] = ...) -> None: ...
+    def __init__(self, active: bool = ..., race: _Optional[bytes] = ..., kind: _Optional[_Union[_task_pb2.RaceKind, str]] = ..., task: _Optional[bytes] = ..., order: _Optional[bytes] = ..., round: _Optional[int] = ..., clients: _Optional[int] = ..., difficulty: _Optional[float] = ..., iterations: _Optional[int] = ..., distance: _Optional[float] = ..., heard_from: _Optional[int] = ..., quorum: _Optional[int] = ..., iterations_per_second: _Optional[float] = ..., device: _Optional[str] = ..., estimates: _Optional[_Iterable[_Union[MinerEstimate, _Mapping]]] = ...) -> None: ...
 
 class SendEstimateRequest(_message.Message):
     __slots__ = ("estimate", "request_id")

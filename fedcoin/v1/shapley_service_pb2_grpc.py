@@ -5,7 +5,7 @@ import warnings
 
 from fedcoin.v1 import shapley_service_pb2 as fedcoin_dot_v1_dot_shapley__service__pb2
 
-GRPC_GENERATED_VERSION = '1.81.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class ShapleyServiceStub:
+class ShapleyServiceStub(object):
     """Estimates of Shapley values and proof of the work behind them. Miners serve it.
     """
 
@@ -62,7 +62,7 @@ class ShapleyServiceStub:
                 _registered_method=True)
 
 
-class ShapleyServiceServicer:
+class ShapleyServiceServicer(object):
     """Estimates of Shapley values and proof of the work behind them. Miners serve it.
     """
 
@@ -137,7 +137,7 @@ def add_ShapleyServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ShapleyService:
+class ShapleyService(object):
     """Estimates of Shapley values and proof of the work behind them. Miners serve it.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from fedcoin.v1 import training_service_pb2 as fedcoin_dot_v1_dot_training__service__pb2
 
-GRPC_GENERATED_VERSION = '1.81.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class TrainingServiceStub:
+class TrainingServiceStub(object):
     """Training rounds. FL servers serve it; blobs travel over BlobService.
     """
 
@@ -52,7 +52,7 @@ class TrainingServiceStub:
                 _registered_method=True)
 
 
-class TrainingServiceServicer:
+class TrainingServiceServicer(object):
     """Training rounds. FL servers serve it; blobs travel over BlobService.
     """
 
@@ -104,7 +104,7 @@ def add_TrainingServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class TrainingService:
+class TrainingService(object):
     """Training rounds. FL servers serve it; blobs travel over BlobService.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from fedcoin.v1 import transaction_service_pb2 as fedcoin_dot_v1_dot_transaction__service__pb2
 
-GRPC_GENERATED_VERSION = '1.81.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class TransactionServiceStub:
+class TransactionServiceStub(object):
     """The ledger. Miners serve it.
     """
 
@@ -77,7 +77,7 @@ class TransactionServiceStub:
                 _registered_method=True)
 
 
-class TransactionServiceServicer:
+class TransactionServiceServicer(object):
     """The ledger. Miners serve it.
     """
 
@@ -188,7 +188,7 @@ def add_TransactionServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class TransactionService:
+class TransactionService(object):
     """The ledger. Miners serve it.
     """
 

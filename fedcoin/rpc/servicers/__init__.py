@@ -1,0 +1,1 @@
+"""One small class per service: decode, delegate, encode. Limits and errors are the guard's."""

@@ -1,0 +1,49 @@
+"""What servicers share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+
+from fedcoin.core.errors import BlobMismatch, MalformedEncoding, RequestIdTooLong
+from fedcoin.rpc.address import is_address
+from fedcoin.rpc.blobs import Assembly
+from fedcoin.rpc.calls import PEER_METADATA
+
+MAX_REQUEST_ID = 64
+
+
+def source_of(context: grpc.aio.ServicerContext) -> str | None:
+    """Where the caller says that it listens (HOST:PORT), or None. A hint for relaying; nothing vouches for it."""
+    for key, value in context.invocation_metadata() or ():
+        if key == PEER_METADATA and isinstance(value, str) and is_address(value):
+            return value
+    return None
+
+
+def check_request_id(request: Any) -> None:
+    """Raises RequestIdTooLong."""
+    if len(request.request_id) > MAX_REQUEST_ID:
+        raise RequestIdTooLong
+
+
+async def upload(requests: AsyncIterator[Any], begin: Callable[[Any], Assembly]) -> bytes:
+    """Bytes that arrive as a header, which `begin` judges before more is read, and chunks. Raises BlobMismatch."""
+    assembly: Assembly | None = None
+    async with aclosing(requests) as pieces:  # type: ignore[type-var]
+        async for piece in pieces:
+            kind = piece.WhichOneof("piece")
+            if assembly is None:
+                if kind != "header":
+                    raise MalformedEncoding("the first message of an upload is its header")
+                assembly = begin(piece.header)
+            elif kind == "chunk":
+                assembly.add(piece.chunk)
+            else:
+                raise MalformedEncoding("after the header of an upload come chunks only")
+    if assembly is None:
+        raise BlobMismatch("the upload ended before its header")
+    return assembly.finish()
