@@ -1,0 +1,1 @@
+"""The roles: loops, configuration and files. The only place where the parts are wired together."""

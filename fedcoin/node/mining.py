@@ -1,0 +1,159 @@
+"""Working on races: blobs to the evaluator, iterations from it to the state machine, audits in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+
+from fedcoin.consensus.messages import IterationsDone, RaceInfo, StartAudit, StartRace
+from fedcoin.core.errors import FedCoinError, StoreUnavailable
+from fedcoin.core.params import MAX_ITERATIONS
+from fedcoin.node.auditor import Auditor
+from fedcoin.node.blobs import BlobExchange
+from fedcoin.node.engine import Engine
+from fedcoin.node.evaluator_process import EvaluatorProcess
+from fedcoin.rpc.handlers import BlobHandler
+from fedcoin.store.chain_store import ChainStore
+
+log = logging.getLogger("fedcoin.mining")
+
+FIRST_BATCH_SECONDS = 0.05
+"""The first estimate of a race comes soon; batches double from there up to the configured interval."""
+RETRY_SECONDS = 1.0
+"""Pause before blobs that nobody had are asked for again."""
+PROGRESS_SECONDS = 2.0
+"""Between two lines about the race in the log."""
+
+
+class Mining:
+    """Performs StartRace, StopRace and StartAudit."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        evaluator: EvaluatorProcess,
+        auditor: Auditor,
+        blobs: BlobExchange,
+        store: ChainStore,
+        publishers: Callable[[bytes], Iterable[BlobHandler]],
+        batch_seconds: float,
+    ) -> None:
+        """`publishers`: who published the task of a race, to ask for its blobs first."""
+        self._engine = engine
+        self._evaluator = evaluator
+        self._auditor = auditor
+        self._blobs = blobs
+        self._store = store
+        self._publishers = publishers
+        self._batch_seconds = batch_seconds
+        self._race: asyncio.Task[None] | None = None
+        self._audits: set[asyncio.Task[None]] = set()
+        self.rate = 0.0
+        """Iterations per second of the current race."""
+
+    def start_race(self, effect: StartRace) -> None:
+        """Turns to a race."""
+        self.stop_race()
+        self._race = asyncio.create_task(self._work(effect), name="race")
+
+    def stop_race(self) -> None:
+        """Turns away from the current race; what its evaluator still returns is dropped."""
+        self.rate = 0.0
+        if self._race is not None:
+            self._race.cancel()
+            self._race = None
+
+    def start_audit(self, effect: StartAudit) -> None:
+        """Audits beside the race; the evaluator takes audits first."""
+        task = asyncio.create_task(self._audit(effect), name="audit")
+        self._audits.add(task)
+        task.add_done_callback(self._audits.discard)
+
+    async def close(self) -> None:
+        """Ends all work."""
+        running = [*self._audits, *([self._race] if self._race else [])]
+        self.stop_race()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _work(self, effect: StartRace) -> None:
+        info = effect.info
+        done = effect.start
+        log.info("race %s: %s, %d clients", info.race.hex()[:12], info.kind.name, info.problem.clients)
+        while True:
+            try:
+                await self._load(info)
+                if done == 0:
+                    done = await self._resume(info)
+                await self._mine(info, done)
+            except asyncio.CancelledError:
+                raise
+            except StoreUnavailable:
+                return  # The engine has seen it and the node stops.
+            except FedCoinError as error:
+                log.warning("race %s waits: [%s] %s", info.race.hex()[:12], error.code, error)
+                await asyncio.sleep(RETRY_SECONDS)
+                done = self._counted(info)
+
+    async def _load(self, info: RaceInfo) -> None:
+        blobs = await self._blobs.fetch(info.problem, self._publishers(info.race))
+        await self._evaluator.load(info, blobs)
+
+    async def _resume(self, info: RaceInfo) -> int:
+        """Feeds leaves that were stored before a restart, so that we extend what we announced instead of contradicting it."""
+        stored = self._store.leaves(info.race)
+        if len(stored):
+            log.info("race %s goes on after %d stored iterations", info.race.hex()[:12], len(stored))
+            await self._engine.feed(IterationsDone(info.race, 0, stored, stored=True))
+        return len(stored)
+
+    async def _mine(self, info: RaceInfo, done: int) -> None:
+        """Alg. 1 line 3: until the race ends, which cancels this."""
+        reported = 0.0
+        seconds = min(FIRST_BATCH_SECONDS, self._batch_seconds)
+        while done < MAX_ITERATIONS:
+            began = time.monotonic()
+            # Uneven batches: miners in step would all see S within D at the same moment, and their blocks would tie.
+            start, leaves = await self._evaluator.mine(
+                info.race, done, seconds * random.uniform(0.5, 1.5), MAX_ITERATIONS - done
+            )
+            seconds = min(2 * seconds, self._batch_seconds)
+            elapsed = time.monotonic() - began
+            self.rate = len(leaves) / elapsed if elapsed > 0 else 0.0
+            done = start + len(leaves)
+            # Shielded: a step that this very call turns against us (the race is won) must not be cut in half.
+            await asyncio.shield(self._engine.feed(IterationsDone(info.race, start, leaves)))
+            if time.monotonic() - reported > PROGRESS_SECONDS:
+                reported = time.monotonic()
+                self._report()
+
+    def _report(self) -> None:
+        view = self._engine.posap.view()
+        if view.race is None:
+            return
+        distance = "?" if view.distance is None else f"{view.distance:.5f}"
+        log.info(
+            "mining %s round=%s iterations=%d rate=%.1f/s distance=%s D=%.5f heard=%d needed=%d",
+            view.kind.name if view.kind else "",
+            "-" if view.round is None else view.round,
+            view.iterations,
+            self.rate,
+            distance,
+            view.difficulty,
+            view.heard_from,
+            view.quorum,
+        )
+
+    def _counted(self, info: RaceInfo) -> int:
+        race = self._engine.posap.races.get(info.race)
+        return race.log.time if race is not None else 0
+
+    async def _audit(self, effect: StartAudit) -> None:
+        try:
+            await self._engine.feed(await self._auditor.perform(effect))
+        except FedCoinError as error:
+            log.warning("audit failed: [%s] %s", error.code, error)
