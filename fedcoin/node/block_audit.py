@@ -250,15 +250,14 @@ class _Checker:
             self.totals.append((log.total, log.time))
         differences = [abs(ours - theirs) for ours, theirs in zip(log.total, estimate.total, strict=True)]
         deviation = max(differences, default=0) / (UTILITY_SCALE * estimate.time)
-        exact = log.root() == estimate.leaf_root
+        same_leaves = log.root() == estimate.leaf_root
         reason = ""
-        if sum(differences) > tolerance:
-            off, allowed = (value / (UTILITY_SCALE * estimate.time) for value in (sum(differences), tolerance))
-            reason = (
-                f"{_name(estimate)}: S is off by {off:.6f} summed over the clients, rounding explains {allowed:.6f}"
-            )
-        elif exact and any(differences):
+        if same_leaves and any(differences):
             reason = f"{_name(estimate)}: the total is not the sum of its leaves"
+        elif sum(differences) > tolerance:
+            off, allowed = (value / (UTILITY_SCALE * estimate.time) for value in (sum(differences), tolerance))
+            reason = f"{_name(estimate)}: S is off by {off:.6f} over all clients, rounding explains {allowed:.6f}"
+        exact = same_leaves and not any(differences)
         return EstimateAudit(estimate.miner, estimate.time, log.time, exact, deviation, reason)
 
     async def _check_sample(self, estimate: Estimate, count: int) -> EstimateAudit:

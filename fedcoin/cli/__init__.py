@@ -1,0 +1,1 @@
+"""What a person types and reads: command lines, configuration files, tables, progress."""
