@@ -148,7 +148,7 @@ def request(
                     placed = await follower.watch(buyer.place_order(order, evaluation_set, paid, confirmations))
             info = await chain.order(placed)
             model = await _patiently(lambda: buyer.fetch_model(placed)) if info.state is OrderState.FINISHED else None
-            return model, await buyer.bill(placed), placed
+            return model, await buyer.final_bill(placed), placed
 
     model, bill, placed = run_until_stopped(work(), until_eof)
     if model is not None:

@@ -29,6 +29,9 @@ from fedcoin.rpc.views import OrderInfo, OrderPhase, OrderProgress, OrderState, 
 
 log = logging.getLogger("fedcoin.requester")
 
+QUIET_MS = 3_000
+"""Two blocks of one height may tie for about two seconds; by then the chain stands by one of them."""
+
 
 @dataclass(frozen=True)
 class OfferAccepted:
@@ -157,6 +160,17 @@ class Requester:
     async def bill(self, order_id: bytes) -> Bill:
         """What the order has cost so far, from the chain's blocks. Raises OrderNotFound, BillInconsistent."""
         return await fetch_bill(self._chain, order_id)
+
+    async def final_bill(self, order_id: bytes, quiet_ms: int = QUIET_MS) -> Bill:
+        """The bill, once the chain has stood by it for `quiet_ms`. Raises OrderNotFound, BillInconsistent."""
+        bill: Bill | None = None
+        while True:
+            with suppress(ChainMoved):
+                again = await self.bill(order_id)
+                if again == bill:
+                    return again
+                bill = again
+            await asyncio.sleep(quiet_ms / 1000)
 
     async def upload_again(self, order: Order, evaluation_set: bytes) -> None:
         """For a server that lost the evaluation set, or was not there when it was offered."""
