@@ -7,7 +7,7 @@ from dataclasses import replace
 from fedcoin.consensus.chain import Chain
 from fedcoin.consensus.race import Race
 from fedcoin.consensus.transition import execute
-from fedcoin.consensus.verify import heartbeat_due
+from fedcoin.consensus.verify import heartbeat_due, verify_alone
 from fedcoin.core.block import BLOCK, Block, BlockHeader, body_root, certificate_root, sign_block
 from fedcoin.core.keys import PrivateKey
 from fedcoin.core.params import PROTOCOL_VERSION
@@ -19,10 +19,10 @@ _NO_ROOT = bytes(32)
 
 
 def assemble_block(chain: Chain, mempool: Mempool, race: Race, key: PrivateKey, now: int) -> Block | None:
-    """The block that ends `race` on the tip of `chain`, with the transactions that fit; None if it would have no
-    content.
+    """The block that ends `race` on the tip of `chain`, with the transactions that fit; None if it would have none.
 
-    The caller has seen that S is within D of S̄ and that the quorum is there.
+    The caller has seen that S is within D of S̄ and that the quorum is there. Raises the error of the rule that keeps
+    such a block from being valid, BlockTooLarge for one.
     """
     parent = chain.parent_of_next()
     timestamp = max(now, parent.timestamp + 1)
@@ -45,7 +45,7 @@ def assemble_block(chain: Chain, mempool: Mempool, race: Race, key: PrivateKey, 
         previous=parent.hash,
         winner_total=own.total,
         winner_time=own.time,
-        difficulty=race.terms.difficulty,
+        difficulty=race.difficulty_at(timestamp, parent.timestamp, chain.params),
         merkle_root=_NO_ROOT,
         timestamp=timestamp,
         task=race.terms.task_hash,
@@ -54,15 +54,14 @@ def assemble_block(chain: Chain, mempool: Mempool, race: Race, key: PrivateKey, 
     )
     bare = Block(header, bytes(64), race.terms.task, certificate, payments, ())
     room = chain.params.max_block_bytes - len(BLOCK.encode(bare))
-    transactions = mempool.select(
-        paid, timestamp, key.address, header.height, chain.params.max_transactions, room
-    )
+    transactions = mempool.select(paid, timestamp, key.address, header.height, chain.params.max_transactions, room)
     if race.terms.kind is RaceKind.AUDIT and not (
         transactions or payments or heartbeat_due(parent, timestamp, chain.params)
     ):
         return None
     header = replace(header, merkle_root=body_root(payments, transactions))
     block = replace(bare, header=header, transactions=transactions)
-    after = execute(chain.state, block, parent, chain.chain_id, chain.params)
-    return sign_block(key, replace(block, header=replace(header, state_root=after.root())))
-
+    after = execute(chain.state, block, parent, chain.chain_id, chain.params, chain.verified)
+    block = sign_block(key, replace(block, header=replace(header, state_root=after.root())))
+    verify_alone(block, chain.chain_id, chain.params, chain.verified)
+    return block

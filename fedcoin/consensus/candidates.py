@@ -1,17 +1,15 @@
 """Which known block may become the tip now: the part of VerifyBlock that depends on what this node has heard.
 
-A fresh block is adopted when an audit of its leaves has passed and its S̄ is close to our own (Alg. 2 line 3). A
-block that
-fails only that is kept: it is reconsidered as estimates arrive, once it is buried under another block, or when nobody
-has
-handed out its leaves for so long that waiting protects nothing any more. One whose forger was caught stays out until so
-much was built on it that the rest of the network evidently judges otherwise.
+A fresh block is adopted when an audit of its leaves has passed and its S̄ is close to our own (Alg. 2 line 3). A block
+that fails only that is kept: it is reconsidered as estimates arrive, once it is buried under another block, or when
+nobody has handed out its leaves for so long that waiting protects nothing any more. One whose forger was caught stays
+out until so much was built on it that the rest of the network evidently judges otherwise.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -28,6 +26,14 @@ BURIED = 1
 """Descendants that make up for a missing audit or a failed condition 2."""
 BURIED_CONVICTED = 6
 """Descendants that overrule a conviction of ours."""
+CHILD_GRACE_MS = 3_000
+"""How long a block whose child was promised goes without an audit of its own; the promise may be a lie."""
+SPOT_CHECK_LIMIT_MS = 60_000
+"""A spot check that has not ended by then counts as lost."""
+
+
+ProblemOf = Callable[[Block], Problem | None]
+"""The problem of the race that a block has ended; None if it names a wrong one."""
 
 
 class Standing(Enum):
@@ -44,7 +50,6 @@ class _Candidate:
     first_seen: int
     standing: Standing = Standing.WAITING
     retry_at: int = 0
-    child_follows: bool = False
     convicted: set[bytes] = field(default_factory=set)
 
 
@@ -63,7 +68,7 @@ class Candidates:
 
     def add(self, block_hash: bytes, now: int, child_follows: bool) -> None:
         """A block has become known."""
-        self._known[block_hash] = _Candidate(now, child_follows=child_follows)
+        self._known[block_hash] = _Candidate(now, retry_at=now + CHILD_GRACE_MS if child_follows else now)
 
     def forget(self, keep: Callable[[bytes], bool]) -> None:
         """Drops what is decided."""
@@ -71,9 +76,10 @@ class Candidates:
 
     def burial_needed(self, block: Block, race: Race | None, now: int) -> int:
         """How many descendants `block` needs before this node adopts it; 0: it may become the tip at once."""
-        entry = self._known.get(block.id())
-        if entry is None or block.header.winner == self._own_key:
+        if block.header.winner == self._own_key:
             return 0
+        # One from before a restart has not passed any audit that we remember: it counts as seen now.
+        entry = self._known.setdefault(block.id(), _Candidate(now))
         if entry.standing is Standing.CONVICTED:
             return BURIED_CONVICTED
         if entry.first_seen + self._patience_ms < now:
@@ -82,12 +88,12 @@ class Candidates:
             return 0
         return BURIED
 
-    def waits_for_verdict(self, block_hash: bytes, now: int, hold_ms: int) -> bool:
-        """Whether a block came lately and its audit has not ended."""
-        entry = self._known.get(block_hash)
-        if entry is None or now > entry.first_seen + hold_ms:
+    def any_waits(self, siblings: Sequence[bytes], now: int, hold_ms: int) -> bool:
+        """Whether one of these blocks waits for the end of its audit, and the first of them came lately."""
+        known = [self._known[block_hash] for block_hash in siblings if block_hash in self._known]
+        if not known or now > min(entry.first_seen for entry in known) + hold_ms:
             return False
-        return entry.standing in (Standing.WAITING, Standing.RUNNING)
+        return any(entry.standing in (Standing.WAITING, Standing.RUNNING) for entry in known)
 
     def is_tie(self, one: bytes, other: bytes, now: int, window_ms: int, patience_ms: int) -> bool:
         """Whether two blocks came at about the same time, and long enough ago."""
@@ -96,10 +102,21 @@ class Candidates:
             return False
         return now >= max(first.first_seen, second.first_seen) + patience_ms
 
-    def audit_wanted(self, block: Block, problem: Problem, now: int) -> StartAudit | None:
-        """The audit to start for a block that waits to be adopted, if none is under way."""
+    def first_seen(self, block_hash: bytes, now: int) -> int:
+        """When a block became known, in ms; `now` if it was before a restart."""
+        return self._known.setdefault(block_hash, _Candidate(now)).first_seen
+
+    def audit_wanted(self, block: Block, problem_of: ProblemOf, now: int) -> StartAudit | None:
+        """The audit to start for a block that waits to be adopted, if none is under way.
+
+        There is none for a block that names a problem of another branch: it is invalid, which its parent's state shows.
+        """
         entry = self._known.get(block.id())
-        if entry is None or entry.standing is not Standing.WAITING or entry.child_follows or now < entry.retry_at:
+        if entry is None or entry.standing is not Standing.WAITING or now < entry.retry_at:
+            return None
+        problem = problem_of(block)
+        if problem is None:
+            entry.retry_at = now + CHILD_GRACE_MS
             return None
         entry.standing = Standing.RUNNING
         items = tuple(
@@ -158,24 +175,26 @@ class SpotChecks:
         self._share = share
         self._most = most
         self._credit = 0.0
-        self._running = False
+        self._lost_after: int | None = None
+        """When the running check counts as lost; None while none runs."""
 
     def earn(self, iterations: int) -> None:
         """We have done some iterations of our own."""
         self._credit = min(self._credit + iterations * self._share, 8.0 * self._most)
 
-    def next(self, race: Race) -> StartAudit | None:
+    def next(self, race: Race, now: int) -> StartAudit | None:
         """The next check, if enough is saved up for one and none is running."""
-        if self._running or self._credit < 1 or not race.others:
+        running = self._lost_after is not None and now < self._lost_after
+        if running or self._credit < 1 or not race.others:
             return None
         estimate = race.others[self._rng.choice(sorted(race.others))]
         count = min(int(self._credit), self._most, estimate.time)
         self._credit -= count
-        self._running = True
+        self._lost_after = now + SPOT_CHECK_LIMIT_MS
         indices = tuple(sorted(self._rng.sample(range(estimate.time), count)))
         item = AuditItem(estimate, indices, whole=False)
         return StartAudit(Audit(race.id, race.terms.problem, (item,)))
 
     def finished(self) -> None:
         """The running check has ended."""
-        self._running = False
+        self._lost_after = None

@@ -9,15 +9,22 @@ from typing import Protocol
 
 from fedcoin.consensus.messages import AdoptChain, AppliedBlock
 from fedcoin.consensus.transition import apply_block
+from fedcoin.consensus.verified import Verified
 from fedcoin.consensus.verify import Parent
 from fedcoin.core.block import Block
 from fedcoin.core.errors import BelowFinality, FedCoinError
 from fedcoin.core.genesis import Genesis
+from fedcoin.core.task import Problem
+from fedcoin.core.transaction import MinerRegistration
 from fedcoin.ledger.fork_choice import BlockTree
 from fedcoin.ledger.genesis import genesis_state
+from fedcoin.ledger.miners import may_mine
+from fedcoin.ledger.problems import last_problem
 from fedcoin.ledger.state import State
 
-_CACHED_BODIES = 512
+_CACHED_BODIES = 64
+_CACHED_UNDO = 512
+_CACHED_CHECKS = 8
 
 
 class ChainStorage(Protocol):
@@ -52,6 +59,10 @@ class Chain:
         self._storage = storage
         self._bodies: OrderedDict[bytes, Block] = OrderedDict()
         self._undo: dict[bytes, Mapping[bytes, bytes | None]] = {}
+        self._checked: dict[bytes, AppliedBlock] = {}
+        """Blocks that keep all rules on their parent, with what they change: the same whenever that is asked for."""
+        self.verified = Verified(self.chain_id, self.params)
+        """Signatures that need no second look."""
         if stored is None:
             self.state = genesis_state(genesis)
             self.tip = self.chain_id
@@ -84,13 +95,53 @@ class Chain:
             raise KeyError(block_hash.hex())
         return block
 
+    def problem_of(self, block: Block) -> Problem | None:
+        """The problem of the race that a known block has ended; None if it names another than its branch settled last.
+
+        Not simply the one in the state, which is the tip's: the block may lie on another branch, or further up.
+        """
+        if block.task is not None:
+            return block.task.problem
+        problem = last_problem(self.state)
+        if problem.id() != block.header.task:
+            problem = self._settled_below(block)
+        fits = problem.id() == block.header.task and problem.clients == len(block.header.averaged_total)
+        return problem if fits else None
+
+    def _settled_below(self, block: Block) -> Problem:
+        below = block.header.previous
+        while below != self.chain_id:
+            block = self.block(below)
+            if block.task is not None:
+                return block.task.problem
+            below = block.header.previous
+        return self.genesis.problem
+
+    def may_mine_on(self, parent: bytes, miner: bytes) -> bool:
+        """Whether a miner may stand in a certificate on a known block, as far as tip and branch show."""
+        height = self.tree.height(parent)
+        if may_mine(self.state, miner, height):
+            return True
+        # On another branch it may have registered after the fork.
+        below = self.tree.parent(parent)
+        while below is not None and not self.tree.is_ancestor(below, self.tip):
+            block = self.block(below)
+            if any(tx.sender == miner and isinstance(tx.body, MinerRegistration) for tx in block.transactions):
+                return True
+            below = block.header.previous
+        return False
+
+    def verify_depth(self, parent: bytes) -> None:
+        """Raises BelowFinality for a block whose parent, a known one, lies too deep."""
+        # Heights first: walking down to where an old branch forks off would be work for nothing.
+        deep = self.height - self.tree.height(parent) > self.params.finality_depth
+        if deep or self.tree.fork_depth(self.tip, parent) > self.params.finality_depth:
+            raise BelowFinality
+
     def insert(self, block: Block) -> bytes:
-        """Makes a block known without adopting it. Raises UnknownParent, BelowFinality. Returns its hash."""
+        """Makes a block known without adopting it. Raises UnknownParent, HeightMismatch. Returns its hash."""
         block_hash = block.id()
         self.tree.insert(block_hash, block.header.previous, block.header.height)
-        if self.tree.fork_depth(self.tip, block_hash) > self.params.finality_depth:
-            self.tree.mark_invalid(block_hash)
-            raise BelowFinality
         self._bodies[block_hash] = block
         while len(self._bodies) > _CACHED_BODIES:
             self._bodies.popitem(last=False)
@@ -98,7 +149,10 @@ class Chain:
 
     def check_on_tip(self, block: Block) -> None:
         """Raises the error of the rule that `block` would break on the tip."""
-        apply_block(self.state, block, self.parent_of_next(), self.chain_id, self.params)
+        checked = self._apply(self.state, block)
+        self._checked[block.id()] = checked
+        while len(self._checked) > _CACHED_CHECKS:
+            del self._checked[next(iter(self._checked))]
 
     def path_to(self, block_hash: bytes) -> tuple[list[bytes], list[bytes]]:
         """Blocks to undo (from the tip downwards) and to apply (upwards) to get from the tip to `block_hash`."""
@@ -107,11 +161,14 @@ class Chain:
     def adopt(self, block_hash: bytes) -> AdoptChain:
         """Moves the tip to a known block; undoes and reapplies state exactly.
 
-        Raises InvalidBranch for a block on the way that breaks a rule; the chain is then as before, and that block
-        and its
-        descendants are marked invalid.
+        Raises InvalidBranch for a block on the way that breaks a rule, or if the branch forks off below the finalised
+        depth; the chain is then as before, and that block and its descendants are marked invalid.
         """
         undo, apply = self.path_to(block_hash)
+        if len(undo) > self.params.finality_depth:
+            # It was kept when the fork was not yet that deep.
+            self.tree.mark_invalid(apply[0])
+            raise InvalidBranch(apply[0], BelowFinality())
         scratch = self.state.fork()
         undone = tuple(self.block(gone) for gone in undo)
         for gone in undo:
@@ -120,19 +177,26 @@ class Chain:
         for joined in apply:
             block = self.block(joined)
             try:
-                after = apply_block(scratch, block, self.as_parent(block.header.previous), self.chain_id, self.params)
+                item = self._checked.pop(joined, None) or self._apply(scratch, block)
             except FedCoinError as error:
                 self.tree.mark_invalid(joined)
                 raise InvalidBranch(joined, error) from error
-            applied.append(AppliedBlock(block, after.changes(), after.undo()))
-            scratch.apply(after.changes())
+            applied.append(item)
+            scratch.apply(item.changes)
         self.state.apply(scratch.changes())
         self.tip = block_hash
         self._remember_undo(undo, applied)
         return AdoptChain(undone, tuple(applied))
 
+    def _apply(self, state: State, block: Block) -> AppliedBlock:
+        parent = self.as_parent(block.header.previous)
+        after = apply_block(state, block, parent, self.chain_id, self.params, self.verified)
+        return AppliedBlock(block, after.changes(), after.undo())
+
     def _undo_of(self, block_hash: bytes) -> Mapping[bytes, bytes | None]:
-        undo = self._undo.get(block_hash) or self._storage.get_undo(block_hash)
+        undo = self._undo.get(block_hash)
+        if undo is None:
+            undo = self._storage.get_undo(block_hash)
         if undo is None:
             raise KeyError(f"no undo data for {block_hash.hex()}")
         return undo
@@ -143,7 +207,7 @@ class Chain:
         for item in applied:
             self._undo[item.block.id()] = item.undo
         # Older ones lie in the storage by now; these bridge the time until an effect is performed.
-        while len(self._undo) > _CACHED_BODIES:
+        while len(self._undo) > _CACHED_UNDO:
             self._undo.pop(next(iter(self._undo)))
 
 

@@ -1,10 +1,8 @@
 """The difficulty rule (§4.2): D such that a block of its kind takes τ, whatever power the miners have.
 
 Expected iterations grow as 1/D², so the rule moves h = 1/D² in proportion to how fast the last W blocks of the kind
-were:
-h' = clamp(τ·Σh / ΣΔ, h/2, 2h). Integers only, so that every node gets the same D. Δ runs from the opening of a race,
-not
-from the block before, so that idle time does not make mining easier.
+were: h' = clamp(τ·Σh / ΣΔ, h/2, 2h). Integers only, so that every node gets the same D. Δ runs from the opening of a
+race, not from the block before, so that idle time does not make mining easier.
 """
 
 from __future__ import annotations
@@ -21,7 +19,11 @@ from fedcoin.ledger.state import State
 HARDNESS_ONE = 10**18 << 32
 """h of D = 10^-9, the smallest difference that fixed point knows; h(D) = HARDNESS_ONE // D²."""
 
+EASING_GRACE = 4
+"""τ that a race may last before its difficulty eases."""
+
 _MAX_WINDOW = 2**16 - 1
+_MAX_HALVINGS = 128
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ WINDOW = Struct(Window, "fedcoin/v1/difficulty-window", samples=vector(SAMPLE.co
 def expected_difficulty(state: State, kind: RaceKind, params: ChainParams) -> int:
     """D, times UTILITY_SCALE, of a block of `kind` whose parent's state is `state`."""
     samples = _window(state, kind).samples
-    target = params.target_interval_ms if kind is RaceKind.TASK else params.audit_interval_ms
+    target = target_interval(kind, params)
     if not samples:
         return params.initial_difficulty if kind is RaceKind.TASK else params.initial_audit_difficulty
     hardness = [int.from_bytes(sample.hardness, "big") for sample in samples]
@@ -56,6 +58,24 @@ def expected_difficulty(state: State, kind: RaceKind, params: ChainParams) -> in
     wanted = target * sum(hardness) // sum(sample.interval for sample in samples)
     eased = min(max(wanted, last // 2, 1), 2 * last)
     return min(max(isqrt(HARDNESS_ONE // eased), params.min_difficulty), params.max_difficulty)
+
+
+def target_interval(kind: RaceKind, params: ChainParams) -> int:
+    """τ in ms."""
+    return params.target_interval_ms if kind is RaceKind.TASK else params.audit_interval_ms
+
+
+def eased_difficulty(difficulty: int, kind: RaceKind, interval: int, params: ChainParams) -> int:
+    """D of a block whose race has lasted `interval` ms: the hardness halves for every τ beyond EASING_GRACE.
+
+    What an iteration costs depends on the problem, which the rule above cannot foresee. This bounds what one block can
+    cost (§6.3), and keeps a race that is far too hard from stopping the chain.
+    """
+    halvings = min(interval // target_interval(kind, params) - EASING_GRACE, _MAX_HALVINGS)
+    if halvings <= 0:
+        return difficulty
+    hardness = max(HARDNESS_ONE // difficulty**2 >> halvings, 1)
+    return min(isqrt(HARDNESS_ONE // hardness), params.max_difficulty)
 
 
 def record_interval(state: State, kind: RaceKind, difficulty: int, interval: int, params: ChainParams) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedcoin.consensus.certificate import averaged_of, verify_range
+from fedcoin.consensus.difficulty import eased_difficulty, race_interval
 from fedcoin.consensus.messages import Leaves, RaceInfo
+from fedcoin.consensus.verified import Verified
 from fedcoin.core.errors import EstimateOfAnotherRace, LeavesOutOfOrder
 from fedcoin.core.estimate import Estimate, sign_estimate
 from fedcoin.core.keys import PrivateKey
+from fedcoin.core.params import ChainParams
 from fedcoin.core.task import Problem, RaceKind, Task, race_id
 from fedcoin.shapley.distance import distance, within_distance
 from fedcoin.shapley.leaves import LeafLog
@@ -39,7 +42,8 @@ class RaceTerms:
 class Race:
     """Alg. 1 lines 1–22 for one task, without I/O."""
 
-    def __init__(self, terms: RaceTerms, key: PrivateKey, chain_id: bytes) -> None:
+    def __init__(self, terms: RaceTerms, key: PrivateKey, chain_id: bytes, verified: Verified) -> None:
+        """`verified`: signatures that need no second look."""
         self.terms = terms
         self.id = terms.race
         self.opened_at: int | None = None
@@ -48,6 +52,7 @@ class Race:
         """Lines 1–2: S = 0, time = 0; it grows by line 11 and 12."""
         self._key = key
         self._chain_id = chain_id
+        self._verified = verified
         self._estimates: dict[bytes, Estimate] = {}
         self._own: Estimate | None = None
 
@@ -69,10 +74,11 @@ class Race:
     def add_iterations(self, start: int, leaves: Leaves) -> Estimate:
         """Lines 4–12 have been done for some iterations: S and time grow. Returns what line 13 broadcasts.
 
-        Raises LeavesOutOfOrder unless they follow those already counted.
+        Raises LeavesOutOfOrder unless they follow those already counted and are at least one, MalformedLeaf. Nothing is
+        counted then.
         """
-        if start != self.log.time:
-            raise LeavesOutOfOrder(f"iteration {start} came, {self.log.time} was next")
+        if start != self.log.time or not len(leaves):
+            raise LeavesOutOfOrder(f"{len(leaves)} iterations from {start} came, {self.log.time} was next")
         self.log.extend(leaves)
         terms = self.terms
         unsigned = Estimate(
@@ -101,7 +107,7 @@ class Race:
         verify_range(estimate, terms.problem.clients)
         if estimate.miner == self._key.public_key or not self._is_later(estimate):
             return False
-        estimate.verify(self._chain_id)
+        self._verified.estimate(estimate)
         self._estimates[estimate.miner] = estimate
         return True
 
@@ -118,13 +124,21 @@ class Race:
         known = [*self._estimates.values(), *([self._own] if self._own else [])]
         return averaged_of(known) if known else None
 
-    def has_converged(self) -> bool:
+    def difficulty_at(self, timestamp: int, parent_timestamp: int, params: ChainParams) -> int:
+        """D of a block of ours with this timestamp: it eases while the race lasts."""
+        openings = [estimate.opened_at for estimate in (*self._estimates.values(), *([self._own] if self._own else []))]
+        if not openings:
+            return self.terms.difficulty
+        interval = race_interval(timestamp, parent_timestamp, openings)
+        return eased_difficulty(self.terms.difficulty, self.terms.kind, interval, params)
+
+    def has_converged(self, difficulty: int) -> bool:
         """Line 17: ‖S − S̄‖_p ≤ D."""
         mean = self.averaged()
         if mean is None or self._own is None:
             return False
         own = self._own
-        return within_distance(own.total, own.time, *mean, self.terms.norm, self.terms.difficulty)
+        return within_distance(own.total, own.time, *mean, self.terms.norm, difficulty)
 
     def distance(self) -> float | None:
         """‖S − S̄‖_p as a real number, for people; None before both sides are known."""
@@ -133,14 +147,19 @@ class Race:
             return None
         return distance(self._own.total, self._own.time, *mean, self.terms.norm)
 
-    def distance_of(self, miner: bytes) -> float | None:
-        """‖S − S̄‖_p of another miner, against all others that we know."""
-        theirs = self._estimates.get(miner)
-        rest = [estimate for other, estimate in self._estimates.items() if other != miner]
-        rest += [self._own] if self._own else []
-        if theirs is None or not rest:
-            return None
-        return distance(theirs.total, theirs.time, *averaged_of(rest), self.terms.norm)
+    def distances(self) -> dict[bytes, float | None]:
+        """‖S − S̄‖_p of every other miner, S̄ being that of all but itself as far as we know them; None without such."""
+        known = self.averaged_with_own()
+        if known is None:
+            return {}
+        total, time = known
+        found: dict[bytes, float | None] = {}
+        for miner, theirs in self._estimates.items():
+            rest = tuple(a - b for a, b in zip(total, theirs.total, strict=True))
+            rest_time = time - theirs.time
+            norm = self.terms.norm
+            found[miner] = distance(theirs.total, theirs.time, rest, rest_time, norm) if rest_time else None
+        return found
 
     def certificate(self) -> tuple[Estimate, ...]:
         """Our estimate, then the others by public key: what a block of ours would carry."""

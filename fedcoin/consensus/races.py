@@ -8,9 +8,9 @@ from fedcoin.consensus.chain import Chain
 from fedcoin.consensus.difficulty import expected_difficulty
 from fedcoin.consensus.race import Race, RaceTerms
 from fedcoin.consensus.verify import heartbeat_due, verify_open_task
-from fedcoin.core.errors import LimitExceeded, TaskStale, UnknownParent
+from fedcoin.core.errors import OrderNotFound, TaskStale, TooManyTasks, UnknownParent
 from fedcoin.core.estimate import Estimate
-from fedcoin.core.keys import PrivateKey
+from fedcoin.core.keys import PrivateKey, address_of
 from fedcoin.core.task import RaceKind, Task
 from fedcoin.ledger.orders import get_order
 from fedcoin.ledger.problems import last_problem
@@ -19,15 +19,8 @@ from fedcoin.ledger.settlement import refund_payments
 MAX_TASKS_PER_ROUND = 4
 """Tasks for one round on one tip: a server that has lost its task may publish another, not flood."""
 
-
 MAX_HELD_TASKS = 16
 """Tasks published on a tip of equal height that is not ours, kept in case it becomes ours."""
-
-
-class TooManyTasks(LimitExceeded):
-    """The server has published too many tasks for this round on this block."""
-
-    code = "TOO_MANY_TASKS"
 
 
 class Races:
@@ -46,6 +39,7 @@ class Races:
         chain = self._chain
         self._tasks.clear()
         self._races.clear()
+        self._held = [task for task in self._held if not self._is_stale(task)]
         problem = last_problem(chain.state)
         difficulty = expected_difficulty(chain.state, RaceKind.AUDIT, chain.params)
         self._audit = self._open(
@@ -59,6 +53,10 @@ class Races:
     def of_estimate(self, estimate: Estimate) -> Race | None:
         """The race on the tip that an estimate belongs to."""
         return self._races.get(estimate.race)
+
+    def miners(self) -> set[bytes]:
+        """Other miners that have been heard on the tip."""
+        return {miner for race in self._races.values() for miner in race.others}
 
     def drop_miner(self, miner: bytes) -> None:
         """Forgets a convicted miner's estimates."""
@@ -80,6 +78,7 @@ class Races:
             return False
         if task.parent != chain.tip:
             return self._hold(task)
+        self._drop_expired(now)
         if sum((t.order, t.round) == (task.order, task.round) for t in self._tasks.values()) >= MAX_TASKS_PER_ROUND:
             raise TooManyTasks
         parent = chain.parent_of_next()
@@ -108,15 +107,37 @@ class Races:
 
     def _hold(self, task: Task) -> bool:
         """After a tie, or when its parent is still on the way or being audited, our tip may move there yet."""
-        known = self._chain.tree.contains(task.parent)
-        if known and self._chain.tree.height(task.parent) < self._chain.height:
+        if self._is_stale(task):
             raise TaskStale
-        task.verify_server(self._chain.chain_id)
         if task not in self._held:
-            self._held = [*self._held, task][-MAX_HELD_TASKS:]
-        if not known:
+            task.verify_server(self._chain.chain_id)
+            self._held.append(task)
+            if len(self._held) > MAX_HELD_TASKS:
+                # Anyone can sign a task for an order that does not exist; those must not drive out the others.
+                self._held.remove(next(filter(self._is_strange, self._held), self._held[0]))
+        if not self._chain.tree.contains(task.parent):
             raise UnknownParent
         return False
+
+    def _is_stale(self, task: Task) -> bool:
+        """Whether the tip will never again be the block that the task was published on."""
+        tree = self._chain.tree
+        if not tree.contains(task.parent):
+            return False
+        return tree.height(task.parent) < self._chain.height or tree.is_invalid(task.parent)
+
+    def _is_strange(self, task: Task) -> bool:
+        """Whether it belongs to no order that we know, or comes from another than the order's server."""
+        try:
+            return get_order(self._chain.state, task.order).order.server != address_of(task.server)
+        except OrderNotFound:
+            return True
+
+    def _drop_expired(self, now: int) -> None:
+        for task_hash, task in list(self._tasks.items()):
+            if task.expiry < now:
+                del self._races[self._terms_id(task)]
+                del self._tasks[task_hash]
 
     def _rank(self, task: Task) -> tuple[int, int, bytes]:
         record = get_order(self._chain.state, task.order)
@@ -126,6 +147,6 @@ class Races:
         return next(race.id for race in self._races.values() if race.terms.task is task)
 
     def _open(self, terms: RaceTerms) -> Race:
-        race = Race(terms, self._key, self._chain.chain_id)
+        race = Race(terms, self._key, self._chain.chain_id, self._chain.verified)
         self._races[race.id] = race
         return race

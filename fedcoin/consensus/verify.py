@@ -1,8 +1,7 @@
 """VerifyBlock (Alg. 2) and the rules around it.
 
-Two parts. `verify_alone` needs nothing but the block: what it refuses is wrong on every branch. `verify_in_state`
-needs the
-state after the parent. What a live node asks besides before it adopts a fresh tip (condition 2, audits) is in
+Two parts. `verify_alone` needs nothing but the block: what it refuses is wrong on every branch. `verify_in_state` needs
+the state after the parent. What a live node asks besides before it adopts a fresh tip (condition 2, audits) is in
 `fedcoin.consensus.candidates`: it depends on what the node has heard, so it cannot be a rule of the chain.
 """
 
@@ -18,7 +17,8 @@ from fedcoin.consensus.certificate import (
     verify_same_race,
     verify_structure,
 )
-from fedcoin.consensus.difficulty import expected_difficulty
+from fedcoin.consensus.difficulty import eased_difficulty, expected_difficulty, race_interval
+from fedcoin.consensus.verified import Verified
 from fedcoin.core.block import BLOCK, Block, body_root, certificate_root
 from fedcoin.core.errors import (
     AuditBlockEmpty,
@@ -55,8 +55,12 @@ class Parent:
     timestamp: int
 
 
-def verify_alone(block: Block, chain_id: bytes, params: ChainParams) -> None:
-    """Everything that the block shows by itself, the cheap first, signatures last. Raises the rule's error."""
+def verify_alone(block: Block, chain_id: bytes, params: ChainParams, verified: Verified | None = None) -> None:
+    """Everything that the block shows by itself, the cheap first, signatures last. Raises the rule's error.
+
+    Nothing in the body can be exchanged without another block hash or an error here, so that what a hash stands for is
+    the same on every node. `verified`: signatures that need no second look.
+    """
     verify_version(block, chain_id)
     verify_size(block, params)
     verify_roots(block)
@@ -66,14 +70,18 @@ def verify_alone(block: Block, chain_id: bytes, params: ChainParams) -> None:
     verify_averaged(block)
     verify_distance(block, params)
     block.verify_winner()
+    if block.task is not None:
+        # The header's task hash does not cover this signature: another one must not pass under the same block hash.
+        block.task.verify_server(chain_id)
+    signatures = verified if verified is not None else Verified(chain_id, params)
     for estimate in block.certificate:
-        estimate.verify(chain_id)
+        signatures.estimate(estimate)
 
 
 def verify_in_state(block: Block, parent: Parent, state: State, chain_id: bytes, params: ChainParams) -> None:
     """What the block owes to the state after its parent. Raises the rule's error."""
     verify_place(block, parent)
-    verify_difficulty(block, state, params)
+    verify_difficulty(block, parent, state, params)
     verify_miners(block.certificate, state, parent.height)
     verify_quorum(block.certificate, state, params)
     if block.task is not None:
@@ -121,17 +129,22 @@ def verify_task_matches(block: Block, chain_id: bytes) -> None:
 
 
 def verify_place(block: Block, parent: Parent) -> None:
-    """Alg. 2 line 4, as far as the block decides it: one above its parent, and later. Raises HeightMismatch,
-    TimestampNotLater."""
+    """Alg. 2 line 4, as far as the block decides it: one above its parent, and later.
+
+    Raises HeightMismatch, TimestampNotLater.
+    """
     if block.header.height != parent.height + 1:
         raise HeightMismatch
     if block.header.timestamp <= parent.timestamp:
         raise TimestampNotLater
 
 
-def verify_difficulty(block: Block, state: State, params: ChainParams) -> None:
-    """Raises WrongDifficulty."""
-    if block.header.difficulty != expected_difficulty(state, block.header.kind, params):
+def verify_difficulty(block: Block, parent: Parent, state: State, params: ChainParams) -> None:
+    """The rule's D, eased by how long the race has lasted. Raises WrongDifficulty."""
+    header = block.header
+    interval = race_interval(header.timestamp, parent.timestamp, [each.opened_at for each in block.certificate])
+    expected = expected_difficulty(state, header.kind, params)
+    if header.difficulty != eased_difficulty(expected, header.kind, interval, params):
         raise WrongDifficulty
 
 
@@ -150,8 +163,10 @@ def verify_open_task(
 
 
 def verify_audit(block: Block, parent: Parent, state: State, params: ChainParams) -> None:
-    """An AUDIT block runs on the last settled problem and is there for a reason. Raises WrongProblem,
-    AuditBlockEmpty."""
+    """An AUDIT block runs on the last settled problem and is there for a reason.
+
+    Raises WrongProblem, AuditBlockEmpty.
+    """
     problem = last_problem(state)
     if block.header.task != problem.id() or len(block.header.averaged_total) != problem.clients:
         raise WrongProblem

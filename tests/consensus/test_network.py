@@ -107,7 +107,7 @@ def test_leaves_are_stored_before_the_estimate_is_sent(network: Network) -> None
     place_order(network, network.nodes[0])
     network.run(lambda: min(network.heights()) == 1)
     own = {node.name: node.posap.key.public_key for node in network.nodes}
-    stored = {name: 0 for name in own}
+    stored = dict.fromkeys(own, 0)
     for name, effect in network.effects:
         if isinstance(effect, StoreLeaves):
             stored[name] = effect.start + len(effect.leaves)

@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from fedcoin.consensus.difficulty import expected_difficulty
 from fedcoin.consensus.messages import (
     AdoptChain,
@@ -15,6 +17,7 @@ from fedcoin.consensus.messages import (
     Effect,
     Input,
     IterationsDone,
+    Leaves,
     ReceiveBlock,
     ReceiveEstimate,
     ReceiveTask,
@@ -27,12 +30,13 @@ from fedcoin.consensus.messages import (
     StartRace,
     StopRace,
     StoreBlock,
+    StoreLeaves,
     Tick,
     Verdict,
 )
 from fedcoin.consensus.posap import PoSap, PoSapSettings
-from fedcoin.core.block import Block
 from fedcoin.core.errors import FedCoinError
+from fedcoin.core.estimate import Estimate
 from fedcoin.core.genesis import Allocation, Genesis
 from fedcoin.core.keys import PrivateKey
 from fedcoin.core.params import UNITS_PER_FDC, UTILITY_SCALE, ChainParams
@@ -41,7 +45,8 @@ from fedcoin.core.transaction import Order, Schedule, sign_transaction
 from fedcoin.ledger.accounts import get_account
 from fedcoin.ledger.orders import get_order
 from fedcoin.ledger.prices import round_prices
-from tests.support.game import MODEL, make_problem, play, recompute
+from tests.support.game import MODEL, make_problem, recompute
+from tests.support.memory_storage import MemoryStorage
 
 START = 1_800_000_000_000
 REQUESTER = PrivateKey(b"\x51" * 32)
@@ -85,20 +90,6 @@ def make_genesis(miners: int, **changes: object) -> Genesis:
     )
 
 
-class MemoryStorage:
-    """What the store would hold."""
-
-    def __init__(self) -> None:
-        self.blocks: dict[bytes, Block] = {}
-        self.undo: dict[bytes, dict[bytes, bytes | None]] = {}
-
-    def get_block(self, block_hash: bytes) -> Block | None:
-        return self.blocks.get(block_hash)
-
-    def get_undo(self, block_hash: bytes) -> dict[bytes, bytes | None] | None:
-        return self.undo.get(block_hash)
-
-
 @dataclass
 class Node:
     """One miner and what it has been told to do."""
@@ -108,6 +99,7 @@ class Node:
     storage: MemoryStorage
     speed: float
     """Milliseconds per iteration."""
+    alive: bool = True
     race: StartRace | None = None
     forge: Callable[[object], object] | None = None
     refused: list[FedCoinError] = field(default_factory=list)
@@ -121,21 +113,34 @@ class Network:
     """Steps through events in order of their time; every run of the same seed is the same."""
 
     def __init__(
-        self, genesis: Genesis, nodes: int, seed: int = 1, delay_ms: int = 20, settings: PoSapSettings | None = None
+        self,
+        genesis: Genesis,
+        nodes: int,
+        seed: int = 1,
+        delay_ms: int = 20,
+        settings: PoSapSettings | None = None,
+        loss: float = 0.0,
+        duplication: float = 0.0,
     ) -> None:
+        """`loss`, `duplication`: shares of messages. With loss nodes ask each other now and then what they missed."""
         self.genesis = genesis
         self.chain_id = genesis.id()
-        self.now = START + 1_000
+        self.now = self.started = START + 1_000
         self.delay_ms = delay_ms
+        self.loss = loss
+        self.duplication = duplication
+        self.settings = settings
+        self.seed = seed
         self.linked: Callable[[Node, Node], bool] = lambda a, b: True
         self._events: list[tuple[int, int, Node, Input]] = []
         self._order = itertools.count()
         self._random = random.Random(seed)
+        self._leaves: dict[tuple[bytes, bytes], Leaves] = {}
         self.effects: list[tuple[str, Effect]] = []
         self.nodes = [self._node(index, seed, settings) for index in range(nodes)]
 
     def _node(self, index: int, seed: int, settings: PoSapSettings | None) -> Node:
-        storage = MemoryStorage()
+        storage = MemoryStorage(self.genesis)
         posap = PoSap(self.genesis, storage, MINERS[index], random.Random(seed * 100 + index), settings)
         return Node(f"m{index}", posap, storage, speed=10.0)
 
@@ -152,13 +157,49 @@ class Network:
                 next_tick += 500
                 for node in self.nodes:
                     self._step(node, Tick())
+                    if self.loss and (next_tick - START) % 2_000 == 0:
+                        self.catch_up(node)
                 assert self.now < end, "the condition never came true"
                 continue
             at, _, node, event = heapq.heappop(self._events)
             self.now = max(self.now, at)
             self._step(node, event)
 
+    def crash(self, node: Node) -> None:
+        """The node's memory is gone; what is under way to it is lost."""
+        node.alive = False
+        node.race = None
+        self._events = [item for item in self._events if item[2] is not node]
+        heapq.heapify(self._events)
+
+    def restart(self, node: Node) -> None:
+        """Goes on from what is stored, as a node does: the chain, then waiting transactions and tasks, then peers."""
+        index = self.nodes.index(node)
+        rng = random.Random(self.seed * 1000 + index)
+        stored = node.storage.stored_chain()
+        node.posap = PoSap(self.genesis, node.storage, MINERS[index], rng, self.settings, stored)
+        node.alive = True
+        for transaction in node.storage.pending:
+            self._step(node, ReceiveTransaction(transaction))
+        for task in list(node.storage.tasks):
+            self._step(node, ReceiveTask(task))
+        self.catch_up(node)
+
+    def catch_up(self, node: Node) -> None:
+        """Asks all linked nodes for what they have."""
+        self.sync(node)
+        for other in self.nodes:
+            if other is not node and other.alive and node.alive and self.linked(other, node):
+                posap = other.posap
+                events: list[Input] = [ReceiveTask(task, other.name) for task in posap.open_tasks()]
+                events += [ReceiveEstimate(estimate, other.name) for estimate in posap.estimates()]
+                events += [ReceiveTransaction(transaction, other.name) for transaction in posap.mempool.transactions()]
+                for event in events:
+                    self.feed(node, event, delay=1)
+
     def _step(self, node: Node, event: Input) -> None:
+        if not node.alive:
+            return
         try:
             effects = node.posap.step(event, self.now)
         except FedCoinError as error:
@@ -166,48 +207,68 @@ class Network:
             if error.code == "UNKNOWN_PARENT" and isinstance(event, ReceiveBlock):
                 self.sync(node)
             return
+        self._perform_all(node, effects)
+
+    def _perform_all(self, node: Node, effects: list[Effect]) -> None:
         for effect in effects:
             self.effects.append((node.name, effect))
             self._perform(node, effect)
 
+    def deliver(self, node: Node, event: Input) -> list[Effect]:
+        """One step now, its effects performed. Raises what the state machine raises."""
+        effects = node.posap.step(event, self.now)
+        self._perform_all(node, effects)
+        return effects
+
     def sync(self, node: Node) -> None:
         """Hands a node all blocks that any linked node has adopted."""
         for other in self.nodes:
-            if other is not node and self.linked(other, node):
+            if other is not node and other.alive and self.linked(other, node):
                 chain = other.posap.chain
-                path = chain.path_to(chain.chain_id)[0][::-1]
+                path = [h for h in chain.path_to(chain.chain_id)[0][::-1] if not node.posap.chain.tree.contains(h)]
                 for index, block_hash in enumerate(path):
                     self.feed(node, ReceiveBlock(chain.block(block_hash), other.name, index < len(path) - 1))
 
-    def _perform(self, node: Node, effect: Effect) -> None:
+    def _perform(self, node: Node, effect: Effect) -> None:  # noqa: PLR0912 - one case an effect
         match effect:
             case StoreBlock():
                 node.storage.blocks[effect.block.id()] = effect.block
             case AdoptChain():
-                for applied in effect.applied:
-                    node.storage.undo[applied.block.id()] = dict(applied.undo)
+                node.storage.adopt(effect)
+            case StoreLeaves():
+                node.storage.put_leaves(effect.race, effect.start, effect.leaves)
             case SendBlock():
                 self._broadcast(node, effect.skip, ReceiveBlock(effect.block, node.name))
             case SendEstimate():
                 self._broadcast(node, effect.skip, ReceiveEstimate(effect.estimate, node.name))
             case SendTask():
+                node.storage.tasks.append(effect.task)
                 self._broadcast(node, effect.skip, ReceiveTask(effect.task, node.name))
             case SendTransaction():
+                node.storage.pending.append(effect.transaction)
                 self._broadcast(node, effect.skip, ReceiveTransaction(effect.transaction, node.name))
             case StartRace():
                 node.race = effect
-                self._mine(node, effect, effect.start)
+                stored = node.storage.leaves.get(effect.info.race)
+                if effect.start == 0 and stored is not None:
+                    self.feed(node, IterationsDone(effect.info.race, 0, stored, stored=True))
+                else:
+                    self._mine(node, effect, effect.start)
             case StopRace():
                 node.race = None
             case StartAudit():
                 self.feed(node, self._audit(effect), delay=30)
-        if isinstance(effect, SendEstimate) and effect.estimate.miner == node.posap.key.public_key and node.race:
-            if node.race.info.race == effect.estimate.race:
-                self._mine(node, node.race, effect.estimate.time)
+        if isinstance(effect, SendEstimate) and effect.estimate.miner == node.posap.key.public_key:
+            self._go_on(node, effect.estimate)
+
+    def _go_on(self, node: Node, estimate: Estimate) -> None:
+        if node.race is not None and node.race.info.race == estimate.race:
+            self._mine(node, node.race, estimate.time)
 
     def _mine(self, node: Node, race: StartRace, start: int) -> None:
         count = max(1, round(100 / node.speed))
-        leaves = play(race.info, start, count)
+        info = race.info
+        leaves = self._honest(info.race, info.miner, start + count, info.problem.clients)[start:]
         took = round(count * node.speed * self._random.uniform(0.9, 1.1))
         self.feed(node, IterationsDone(race.info.race, start, leaves), delay=took)
 
@@ -217,15 +278,26 @@ class Network:
         verdicts = {}
         for item in audit.items:
             estimate = item.estimate
-            honest = recompute(audit.race, estimate.miner, range(estimate.time), audit.problem.clients)
+            honest = self._honest(audit.race, estimate.miner, estimate.time, audit.problem.clients)
             same = tuple(int(value) for value in honest.sum(axis=0)) == estimate.total
             verdicts[estimate.miner] = Verdict.HONEST if same else Verdict.CONVICTED
         return AuditFinished(audit, verdicts)
 
+    def _honest(self, race: bytes, miner: bytes, count: int, clients: int) -> Leaves:
+        """The first `count` leaves of anyone, computed once."""
+        known = self._leaves.get((race, miner), np.zeros((0, clients), dtype=np.int64))
+        if len(known) < count:
+            known = np.concatenate([known, recompute(race, miner, range(len(known), count), clients)])
+            self._leaves[race, miner] = known
+        return known[:count]
+
     def _broadcast(self, node: Node, skip: str | None, event: Input) -> None:
         for other in self.nodes:
             if other is not node and other.name != skip and self.linked(node, other):
-                self.feed(other, event, delay=round(self.delay_ms * self._random.uniform(0.5, 1.5)))
+                copies = 1 + (self._random.random() < self.duplication)
+                for _ in range(copies):
+                    if self._random.random() >= self.loss:
+                        self.feed(other, event, delay=round(self.delay_ms * self._random.uniform(0.5, 1.5)))
 
     def heights(self) -> list[int]:
         return [node.posap.chain.height for node in self.nodes]
@@ -235,7 +307,9 @@ class Network:
         return len({node.posap.chain.tip for node in nodes or self.nodes}) == 1
 
 
-def order_body(rounds: int = 1, amount: int = 1_000 * UNITS_PER_FDC, expiry: int = START + 10**9, clients: int = 4) -> Order:
+def order_body(
+    rounds: int = 1, amount: int = 1_000 * UNITS_PER_FDC, expiry: int = START + 10**9, clients: int = 4
+) -> Order:
     """An order's terms for the test server."""
     problem = make_problem(clients)
     return Order(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedcoin.consensus.difficulty import expected_difficulty, race_interval, record_interval
+from fedcoin.consensus.difficulty import eased_difficulty, expected_difficulty, race_interval, record_interval
 from fedcoin.consensus.transition import apply_block
 from fedcoin.consensus.verify import Parent, verify_alone
 from fedcoin.core.block import BLOCK
@@ -51,6 +51,13 @@ def test_difficulty_runs(load, from_json):
             assert difficulty == int(step["difficulty"]), run["name"]
             record_interval(state, RaceKind.TASK, difficulty, int(step["interval"]), params)
             assert expected_difficulty(state, RaceKind.TASK, params) == int(step["next"]), run["name"]
+
+
+def test_difficulty_eases_while_a_race_lasts(load, from_json):
+    for case in load("difficulty")["eased"]:
+        params = from_json(CHAIN_PARAMS, case["params"])
+        eased = eased_difficulty(int(case["difficulty"]), RaceKind.TASK, int(case["interval"]), params)
+        assert eased == int(case["eased"])
 
 
 def test_intervals(load):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fedcoin.consensus.difficulty import expected_difficulty
+from fedcoin.consensus.difficulty import eased_difficulty, expected_difficulty, race_interval
 from fedcoin.consensus.transition import apply_block, execute
 from fedcoin.consensus.verify import Parent, verify_alone
 from fedcoin.core.block import Block, BlockHeader, body_root, certificate_root, sign_block
@@ -93,6 +93,8 @@ def unsigned_block(
     total, time = averaged((item.total, item.time) for item in others or estimates)
     if payments is None:
         payments = due_payments(position.state, task, total, own.miner, timestamp)
+    interval = race_interval(timestamp, position.parent.timestamp, [each.opened_at for each in estimates])
+    base = expected_difficulty(position.state, own.kind, PARAMS)
     header = BlockHeader(
         version=1,
         chain_id=CHAIN,
@@ -104,7 +106,7 @@ def unsigned_block(
         previous=position.parent.hash,
         winner_total=own.total,
         winner_time=own.time,
-        difficulty=expected_difficulty(position.state, own.kind, PARAMS),
+        difficulty=eased_difficulty(base, own.kind, interval, PARAMS),
         merkle_root=body_root(payments, transactions),
         timestamp=timestamp,
         task=own.task,

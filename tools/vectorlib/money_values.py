@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fedcoin.consensus.difficulty import expected_difficulty, race_interval, record_interval
+from fedcoin.consensus.difficulty import eased_difficulty, expected_difficulty, race_interval, record_interval
 from fedcoin.core.params import CHAIN_PARAMS, UTILITY_SCALE
 from fedcoin.core.task import RaceKind
 from fedcoin.core.transaction import ORDER, Order, Schedule
@@ -93,6 +93,8 @@ def difficulty() -> Json:
         (1000, 400, (100, 200, 300, 350)),
         (1000, 400, (5000, 6000)),
     ]
+    target = PARAMS.target_interval_ms
+    lasting = [1, 5 * target - 1, 5 * target, 6 * target, 7 * target + 1, 1000 * target]
     result = []
     for name, values, params in runs:
         state, steps = State(), []
@@ -105,6 +107,15 @@ def difficulty() -> Json:
     return {
         "scale": big(UTILITY_SCALE),
         "runs": result,
+        "eased": [
+            {
+                "params": to_json(CHAIN_PARAMS, PARAMS),
+                "difficulty": big(PARAMS.initial_difficulty),
+                "interval": big(interval),
+                "eased": big(eased_difficulty(PARAMS.initial_difficulty, RaceKind.TASK, interval, PARAMS)),
+            }
+            for interval in lasting
+        ],
         "intervals": [
             {
                 "timestamp": big(timestamp),
