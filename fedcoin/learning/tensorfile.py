@@ -1,7 +1,8 @@
 """safetensors, behind limits: the container of updates and evaluation sets.
 
-The safetensors library writes equal tensors to equal bytes and refuses gaps, overlaps and bytes left over. What is added
-here: the header's length is checked before it is parsed, and every refusal comes out as one error. Nothing can run code.
+The safetensors library writes equal tensors to equal bytes and refuses gaps, overlaps and bytes left over. What is
+added here: the header's length is checked before it is parsed, a name may stand in it once, and every refusal comes out
+as one error. Nothing can run code.
 """
 
 from __future__ import annotations

@@ -126,5 +126,7 @@ class ServerHandler(NodeHandler, BlobHandler, Protocol):
     async def poll_round(self, public_key: bytes, wait_seconds: float) -> RoundOffer | None:
         """The round this client is selected for and has not handed in yet; waits that long at most for one."""
 
-    async def submit_update(self, commitment: UpdateCommitment, public_key: bytes, signature: bytes, data: bytes) -> None:
+    async def submit_update(
+        self, commitment: UpdateCommitment, public_key: bytes, signature: bytes, data: bytes
+    ) -> None:
         """A trained update, as safetensors. Raises what is wrong with it. Handing in the same again is accepted."""
