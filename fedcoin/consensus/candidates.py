@@ -16,12 +16,15 @@ from enum import Enum, auto
 from fedcoin.consensus.certificate import averaged_of, has_quorum
 from fedcoin.consensus.messages import Audit, AuditItem, StartAudit, Verdict
 from fedcoin.consensus.race import Race
+from fedcoin.consensus.settings import PoSapSettings
 from fedcoin.core.block import Block
 from fedcoin.core.params import ChainParams
 from fedcoin.core.task import Problem
 from fedcoin.ledger.state import State
 from fedcoin.shapley.distance import within_distance
 
+ITERATIONS_PER_LEAF = 16
+"""An audit recomputes one leaf for so many iterations of an estimate, two at least."""
 BURIED = 1
 """Descendants that make up for a missing audit or a failed condition 2."""
 BURIED_CONVICTED = 6
@@ -50,20 +53,21 @@ class _Candidate:
     first_seen: int
     standing: Standing = Standing.WAITING
     retry_at: int = 0
+    close: bool = False
+    """Condition 2 of Alg. 2 has held at some time since the block came."""
+    undecided: bool = False
+    """An audit has ended without a verdict on the winner."""
     convicted: set[bytes] = field(default_factory=set)
 
 
 class Candidates:
     """Judges fresh blocks. Draws which leaves to audit from `rng`, privately, so that nobody can prepare for it."""
 
-    def __init__(
-        self, own_key: bytes, params: ChainParams, rng: random.Random, patience_ms: int, leaves_per_estimate: int
-    ) -> None:
+    def __init__(self, own_key: bytes, params: ChainParams, rng: random.Random, settings: PoSapSettings) -> None:
         self._own_key = own_key
         self._params = params
         self._rng = rng
-        self._patience_ms = patience_ms
-        self._leaves_per_estimate = leaves_per_estimate
+        self._settings = settings
         self._known: dict[bytes, _Candidate] = {}
 
     def add(self, block_hash: bytes, now: int, child_follows: bool) -> None:
@@ -80,20 +84,27 @@ class Candidates:
             return 0
         # One from before a restart has not passed any audit that we remember: it counts as seen now.
         entry = self._known.setdefault(block.id(), _Candidate(now))
+        # First judged when the block comes: our S̄ moves on while its leaves are audited, and would be held against it.
+        entry.close = entry.close or self._close_to_ours(block, race)
         if entry.standing is Standing.CONVICTED:
             return BURIED_CONVICTED
-        if entry.first_seen + self._patience_ms < now:
+        if entry.first_seen + self._settings.patience_ms < now:
             return 0
-        if entry.standing is Standing.PASSED and self._close_to_ours(block, race):
+        waited = now >= entry.first_seen + self._settings.close_patience_ms
+        if entry.standing is Standing.PASSED and (entry.close or waited):
             return 0
         return BURIED
 
     def any_waits(self, siblings: Sequence[bytes], now: int, hold_ms: int) -> bool:
-        """Whether one of these blocks waits for the end of its audit, and the first of them came lately."""
+        """Whether one of these blocks waits for the end of its first audit, and the first of them came lately.
+
+        A heavy problem takes its time to audit. But a winner that does not hand out its leaves holds nobody up for longer
+        than one audit.
+        """
         known = [self._known[block_hash] for block_hash in siblings if block_hash in self._known]
         if not known or now > min(entry.first_seen for entry in known) + hold_ms:
             return False
-        return any(entry.standing in (Standing.WAITING, Standing.RUNNING) for entry in known)
+        return any(entry.standing in (Standing.WAITING, Standing.RUNNING) and not entry.undecided for entry in known)
 
     def is_tie(self, one: bytes, other: bytes, now: int, window_ms: int, patience_ms: int) -> bool:
         """Whether two blocks came at about the same time, and long enough ago."""
@@ -140,6 +151,7 @@ class Candidates:
             entry.standing = Standing.PASSED
         else:
             entry.standing = Standing.WAITING
+            entry.undecided = True
             entry.retry_at = now + retry_ms
 
     def _stands_without(self, block: Block, convicted: set[bytes], state: State | None) -> bool:
@@ -163,7 +175,9 @@ class Candidates:
         return within_distance(header.averaged_total, header.averaged_time, *ours, self._params.norm, header.difficulty)
 
     def _draw(self, time: int) -> tuple[int, ...]:
-        return tuple(sorted(self._rng.sample(range(time), min(time, self._leaves_per_estimate))))
+        # Fewer of a short estimate: an audit must not take longer than the race did.
+        count = min(time, self._settings.audit_leaves, max(2, time // ITERATIONS_PER_LEAF))
+        return tuple(sorted(self._rng.sample(range(time), count)))
 
 
 class SpotChecks:

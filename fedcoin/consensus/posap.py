@@ -81,9 +81,7 @@ class PoSap:
         self.chain = Chain(genesis, storage, stored)
         self.mempool = Mempool(self.chain.chain_id, self.chain.params, self.settings.mempool_capacity)
         self.races = Races(self.chain, key)
-        self._candidates = Candidates(
-            key.public_key, self.chain.params, rng, self.settings.patience_ms, self.settings.audit_leaves
-        )
+        self._candidates = Candidates(key.public_key, self.chain.params, rng, self.settings)
         self._spot_checks = SpotChecks(rng, self.settings.audit_share)
         self._tips = Tips(self.chain, self.races, self._candidates, self.settings, self._after_adoption)
         self._side_blocks = SideBlocks(self.chain.tree)

@@ -13,17 +13,19 @@ class PoSapSettings:
     """False: follow the chain only."""
     patience_ms: int = 60_000
     """How long a fresh block waits for the leaves of its winner."""
+    close_patience_ms: int = 3_000
+    """How long an audited block waits whose averaged S is not close to ours (Alg. 2 line 3)."""
     audit_retry_ms: int = 3_000
     """Pause before leaves that nobody handed out are asked for again."""
     audit_leaves: int = 8
-    """Leaves recomputed per estimate of a fresh block."""
+    """Leaves recomputed per estimate of a fresh block at most."""
     audit_share: float = 0.05
     """Share of our own work that goes into checks while a race runs."""
     max_future_ms: int = 15_000
     """A block may be this far ahead of our clock."""
     mempool_capacity: int = 10_000
-    hold_ms: int = 5_000
-    """How long a fresh block's audit keeps us from making a block of our own."""
+    hold_ms: int = 30_000
+    """How long a fresh block's first audit keeps us from making a block of our own."""
     tie_window_ms: int = 5_000
     """Two blocks of one height that arrive within this time of each other are a true tie."""
     tie_patience_ms: int = 2_000

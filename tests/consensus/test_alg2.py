@@ -12,6 +12,7 @@ from fedcoin.consensus.candidates import Candidates
 from fedcoin.consensus.certificate import has_quorum, others_needed
 from fedcoin.consensus.messages import ReceiveBlock
 from fedcoin.consensus.race import Race, RaceTerms
+from fedcoin.consensus.settings import PoSapSettings
 from fedcoin.consensus.verified import Verified
 from fedcoin.consensus.verify import verify_alone, verify_audit
 from fedcoin.core import errors
@@ -338,7 +339,7 @@ def test_alg2_line3_condition_2_is_closeness_to_our_own_averaged_s(audit: Positi
     """‖S̄ − S̄_t‖ ≤ D, S̄ being ours: decided exactly at the boundary."""
     block, genesis = audit.block, audit.genesis
     head = block.header
-    candidates = Candidates(b"", genesis.params, random.Random(1), 10**6, 1)
+    candidates = Candidates(b"", genesis.params, random.Random(1), PoSapSettings(patience_ms=10**6))
     terms = RaceTerms(head.kind, head.task, genesis.problem, head.previous, head.difficulty, 2)
     for off, close in ((head.difficulty, True), (head.difficulty + 1, False)):
         race = Race(terms, MINERS[7], genesis.id(), Verified(genesis.id(), genesis.params))

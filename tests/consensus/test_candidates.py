@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fedcoin.consensus.candidates import BURIED_CONVICTED, CHILD_GRACE_MS, Candidates
+from fedcoin.consensus.candidates import BURIED_CONVICTED, CHILD_GRACE_MS, ITERATIONS_PER_LEAF, Candidates
 from fedcoin.consensus.certificate import averaged_of
 from fedcoin.consensus.messages import (
     AdoptChain,
@@ -67,7 +67,7 @@ def test_an_audit_covers_the_whole_certificate_with_privately_drawn_leaves(
         assert [item.estimate for item in audit.items] == list(blocks[0].certificate)
         assert audit.problem == network.genesis.problem
         for item in audit.items:
-            assert len(set(item.indices)) == min(3, item.estimate.time)
+            assert len(set(item.indices)) == min(3, max(2, item.estimate.time // ITERATIONS_PER_LEAF))
             assert all(0 <= index < item.estimate.time for index in item.indices)
             assert item.whole
         drawn.append([item.indices for item in audit.items])
@@ -237,7 +237,7 @@ def test_a_restart_does_not_adopt_what_was_not_audited(network: Network, blocks:
 
 
 def test_our_own_block_needs_no_audit(blocks: list[Block]) -> None:
-    candidates = Candidates(blocks[0].header.winner, PARAMS, random.Random(1), 60_000, 8)
+    candidates = Candidates(blocks[0].header.winner, PARAMS, random.Random(1), PoSapSettings())
     candidates.add(blocks[0].id(), 0, child_follows=False)
     assert candidates.burial_needed(blocks[0], None, 0) == 0
 
@@ -259,3 +259,14 @@ def _with_state_root(network: Network, block: Block) -> Block:
     parent = Parent(genesis.id(), 0, genesis.timestamp)
     after = execute(genesis_state(genesis), block, parent, genesis.id(), genesis.params)
     return reseal(block, state_root=after.root())
+
+
+def test_a_winner_that_hands_out_no_leaves_holds_nobody_up_after_the_first_audit(
+    network: Network, blocks: list[Block]
+) -> None:
+    node = Watcher(network)
+    node.step(ReceiveBlock(blocks[0]))
+    audit = node.audits[0].audit
+    assert node.posap._contender_waits(node.now)
+    node.step(AuditFinished(audit, dict.fromkeys([e.miner for e in blocks[0].certificate], Verdict.UNAVAILABLE)))
+    assert not node.posap._contender_waits(node.now)
