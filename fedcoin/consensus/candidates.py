@@ -98,8 +98,8 @@ class Candidates:
     def any_waits(self, siblings: Sequence[bytes], now: int, hold_ms: int) -> bool:
         """Whether one of these blocks waits for the end of its first audit, and the first of them came lately.
 
-        A heavy problem takes its time to audit. But a winner that does not hand out its leaves holds nobody up for longer
-        than one audit.
+        A heavy problem takes its time to audit. But a winner that does not hand out its leaves holds nobody up for
+        longer than one audit.
         """
         known = [self._known[block_hash] for block_hash in siblings if block_hash in self._known]
         if not known or now > min(entry.first_seen for entry in known) + hold_ms:

@@ -70,7 +70,7 @@ class Ties:
             for leaf in chain.tree.candidates(chain.height - 1)
             if leaf != chain.tip and chain.tree.height(leaf) == chain.height
         ]
-        if not rivals:
+        if not rivals or self._extended():
             return
         settings = self._settings
         stalled = now >= self._tip_since + settings.stall_ms and not self._quorum(on_tip)
@@ -79,6 +79,11 @@ class Ties:
             waited = stalled and self._candidates.first_seen(rival, now) + settings.stall_ms <= now
             if (true_tie and rival < chain.tip) or (waited and self._more_work_on(rival, on_tip)):
                 yield rival
+
+    def _extended(self) -> bool:
+        """Whether a block on our tip is known; then the tie is over, even while that block is being audited."""
+        tree = self._chain.tree
+        return any(not tree.is_invalid(child) for child in tree.children(self._chain.tip))
 
     def _quorum(self, miners: Collection[bytes]) -> bool:
         return len(miners) > 1 and has_quorum(miners, self._chain.state, self._chain.params)

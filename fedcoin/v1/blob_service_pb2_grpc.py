@@ -62,7 +62,7 @@ class BlobServiceServicer(object):
     """
 
     def StatBlob(self, request, context):
-        """Whether a blob is held, and its size.
+        """Whether a blob may be had here, and its size.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,7 +83,8 @@ class BlobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UploadBlob(self, request_iterator, context):
-        """Hands in a blob. The first message carries digest and size, the others the bytes. Idempotent: known by its digest.
+        """Hands in a blob that the node has a use for: of a problem that it mines, or of an order offered to it. The first message
+        carries digest and size, the others the bytes. Idempotent: known by its digest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

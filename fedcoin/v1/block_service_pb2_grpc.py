@@ -76,7 +76,8 @@ class BlockServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SyncBlocks(self, request, context):
-        """Adopted blocks that follow the first hash of the locator that is on the node's chain (otherwise the genesis).
+        """Adopted blocks that follow the first hash of the locator that is on the node's chain (otherwise the genesis). Ends early
+        when the chain moves meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,7 +64,7 @@ class PeerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Announce(self, request, context):
-        """Says where the caller listens; the answer is whom the node knows.
+        """Says where the caller listens; the answer is whom the node has met.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

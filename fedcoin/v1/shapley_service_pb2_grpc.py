@@ -74,21 +74,21 @@ class ShapleyServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListEstimates(self, request, context):
-        """The latest estimate of each miner in a race.
+        """The latest estimate of each miner in a race on the node's tip.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLeaves(self, request, context):
-        """Leaves by index, with Merkle paths.
+        """Leaves by index, with Merkle paths. A node hands out those of its own key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamLeaves(self, request, context):
-        """Consecutive leaves, for an audit of all of them.
+        """Consecutive leaves, for an audit of all of them. A node hands out those of its own key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,7 @@ class TrainingServiceServicer(object):
     """
 
     def Join(self, request, context):
-        """A client joins, or says that it is still there. Idempotent.
+        """A client joins, or says that it is still there. Idempotent; one older than the client's latest is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

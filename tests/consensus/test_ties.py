@@ -36,6 +36,25 @@ def test_a_true_tie_falls_to_the_lower_hash_after_a_while() -> None:
     assert node.posap.chain.tip == lower.id()
 
 
+def test_a_tip_that_was_extended_is_not_left_for_a_lower_hash() -> None:
+    """The block on it is still being audited, but the tie is over."""
+    networks = [settled_network(seed=seed) for seed in (1, 2)]
+    chains = [adopted(network.nodes[0].posap.chain) for network in networks]
+    (lower, *_), (higher, child, *_) = sorted(chains, key=lambda blocks: blocks[0].id())
+    node = Watcher(networks[0], tie_window_ms=500, tie_patience_ms=2_000)
+    node.step(ReceiveBlock(higher))
+    node.judge(node.audits[0])
+    node.step(ReceiveBlock(lower))
+    node.step(ReceiveBlock(child))
+    node.now += 2_000
+    node.step(Tick())
+    for audit in node.audits[1:]:
+        if audit.audit.block == lower.id():
+            node.judge(audit)
+    node.step(Tick())
+    assert node.posap.chain.tip == higher.id()
+
+
 def test_first_seen_stands_against_a_block_that_was_held_back() -> None:
     network, lower, higher = tie(1)
     node = Watcher(network, tie_window_ms=500, tie_patience_ms=2_000)

@@ -142,3 +142,9 @@ class TransactionNotFound(NotFound):
     """No such transaction is on this node's chain or waiting for a block."""
 
     code = "TRANSACTION_NOT_FOUND"
+
+
+class BlocksOutOfOrder(InvalidInput):
+    """A peer hands out a chain whose blocks do not follow one another."""
+
+    code = "BLOCKS_OUT_OF_ORDER"
