@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from fedcoin.core.errors import BlobMismatch, BlobNotFound, BlobNotWanted, BlobTooLarge, FedCoinError
+from fedcoin.core.errors import BlobMismatch, BlobNotFound, BlobNotWanted, BlobTooLarge, FedCoinError, StoreCorrupt
 from fedcoin.core.task import Problem
 from fedcoin.rpc.handlers import BlobHandler
 from fedcoin.store.chain_store import ChainStore
@@ -15,13 +15,49 @@ from fedcoin.store.chain_store import ChainStore
 log = logging.getLogger("fedcoin.blobs")
 
 PARALLEL_DOWNLOADS = 4
+MAX_SOURCES = 16
+"""Who is asked for one blob."""
+PATIENCE_SECONDS = 20.0
+"""How long one source may take over a blob, and a second more for each SLOWEST bytes of it; then the next is asked."""
+SLOWEST = 1 << 20
+
+
+class StoredBlobs(Mapping[bytes, bytes]):
+    """The blobs of a problem, by digest: each is read when it is asked for, so that they are never all in memory."""
+
+    def __init__(self, store: ChainStore, digests: Iterable[bytes]) -> None:
+        self._store = store
+        self._digests = tuple(dict.fromkeys(digests))
+
+    def __getitem__(self, digest: bytes) -> bytes:
+        """Raises KeyError for a digest of another problem, BlobNotFound for a blob that has been dropped."""
+        if digest not in self._digests:
+            raise KeyError(digest.hex())
+        try:
+            data = self._store.get_blob(digest)
+        except StoreCorrupt:
+            self._store.delete_blob(digest)  # others have it yet
+            data = None
+        if data is None:
+            raise BlobNotFound(f"blob {digest.hex()} is no longer held")
+        return data
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._digests)
+
+    def __len__(self) -> int:
+        return len(self._digests)
 
 
 class BlobExchange:
     """Blobs that this node has a use for, and nothing else: nobody can fill its disk with what it did not ask for."""
 
     def __init__(
-        self, store: ChainStore, limit: int, sources: Callable[[], Sequence[BlobHandler]], wanted: Callable[[], set[bytes]]
+        self,
+        store: ChainStore,
+        limit: int,
+        sources: Callable[[], Sequence[BlobHandler]],
+        wanted: Callable[[], set[bytes]],
     ) -> None:
         """`limit`: bytes of one blob. `sources`: whom to ask. `wanted`: digests of all open problems."""
         self._store = store
@@ -56,29 +92,63 @@ class BlobExchange:
         self._store.put_blob(digest, data)
 
     async def fetch(self, problem: Problem, also: Iterable[BlobHandler] = ()) -> Mapping[bytes, bytes]:
-        """All blobs of a problem, by digest. Raises BlobNotFound, naming one that nobody hands out."""
-        sources = [*also, *self._sources()]
+        """All blobs of a problem, by digest. `also`: whom to ask, besides the peers.
 
-        async def one(digest: bytes) -> tuple[bytes, bytes]:
-            async with self._parallel:
-                return digest, self._store.get_blob(digest) or await self._download(digest, sources)
+        Raises BlobNotFound, naming one that nobody hands out; what has been fetched by then is kept.
+        """
+        digests = tuple(dict.fromkeys(problem.blobs))
+        missing = [digest for digest in digests if self._store.blob_size(digest) is None]
+        if missing:
+            sources = [*also, *self._sources()][:MAX_SOURCES]
+            ended = await asyncio.gather(*(self._get(one, sources) for one in missing), return_exceptions=True)
+            for error in ended:
+                if error is not None:
+                    raise error
+        return StoredBlobs(self._store, digests)
 
-        return dict(await asyncio.gather(*(one(digest) for digest in dict.fromkeys(problem.blobs))))
+    async def _get(self, digest: bytes, sources: Sequence[BlobHandler]) -> None:
+        async with self._parallel:
+            if self._store.blob_size(digest) is None:  # or somebody has handed it in meanwhile
+                self._store.put_blob(digest, await self._download(digest, sources))
 
     async def _download(self, digest: bytes, sources: Sequence[BlobHandler]) -> bytes:
-        for source in sources:
-            try:
-                size = await source.blob_size(digest)
-                if size is None or size > self._limit:
-                    continue
-                data = await source.get_blob(digest)
-                _check(digest, data)
-            except FedCoinError as error:
-                log.debug("blob %s: %s", digest.hex()[:12], error)
-                continue
-            self._store.put_blob(digest, data)
-            return data
+        # All at once are asked whether they have it, so that one that does not answer costs no time.
+        asked = [asyncio.create_task(_size(source, digest)) for source in sources]
+        try:
+            for answer in asyncio.as_completed(asked, timeout=PATIENCE_SECONDS):
+                source, size = await answer
+                if size is not None and size <= self._limit:
+                    data = await self._take(source, digest, size)
+                    if data is not None:
+                        return data
+        except TimeoutError:
+            log.debug("blob %s: the rest does not answer", digest.hex()[:12])
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
         raise BlobNotFound(f"none of {len(sources)} peers hands out blob {digest.hex()}")
+
+    async def _take(self, source: BlobHandler, digest: bytes, size: int) -> bytes | None:
+        """The blob from one source; None if that fails."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS + size / SLOWEST):
+                data = await source.get_blob(digest)
+            if len(data) > self._limit:
+                raise BlobTooLarge(f"{len(data)} bytes came where {size} were announced")
+            _check(digest, data)
+        except (FedCoinError, TimeoutError, OSError) as error:
+            log.debug("blob %s: %r", digest.hex()[:12], error)
+            return None
+        return data
+
+
+async def _size(source: BlobHandler, digest: bytes) -> tuple[BlobHandler, int | None]:
+    try:
+        return source, await source.blob_size(digest)
+    except (FedCoinError, OSError) as error:
+        log.debug("blob %s: %r", digest.hex()[:12], error)
+        return source, None
 
 
 def _check(digest: bytes, data: bytes) -> None:

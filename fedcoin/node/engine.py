@@ -71,7 +71,7 @@ class Engine:
         """One step. Raises the FedCoinError of bad input; the chain is then as before.
 
         A step that has begun is finished, also when the caller is cancelled meanwhile: by its own effects (the race it
-        works on is over), or because a peer has hung up. Raises StoreUnavailable once the node is stopping or has failed.
+        works on is over), or because a peer has hung up. Raises StoreUnavailable once the node stops or has failed.
         """
         await self._lock.acquire()
         step = asyncio.create_task(self._step(event), name="step")
@@ -164,4 +164,3 @@ def _log_block(block: Block, norm: int) -> None:
         len(block.transactions),
         len(block.payments),
     )
-

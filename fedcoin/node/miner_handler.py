@@ -65,7 +65,7 @@ class MinerService:
         on_publisher: Callable[[bytes, str], None],
         started_at: int,
     ) -> None:
-        """`on_publisher(race, address)`: told where a task came from, since its blobs are there."""
+        """`on_publisher(task hash, address)`: told where a task came from, since its blobs are there."""
         self._engine = engine
         self._store = store
         self._peers = peers
@@ -92,7 +92,7 @@ class MinerService:
             public_key=posap.key.public_key,
             tip=posap.chain.tip,
             height=posap.chain.height,
-            state_root=self._state.root(),
+            state_root=self._state_root(),
             peers=len(self._peers.connected()),
             started_at=self._started_at,
             syncing=self._peers.syncing,
@@ -108,9 +108,9 @@ class MinerService:
         return self._peers.infos()
 
     async def announce(self, address: str, public_key: bytes) -> Sequence[PeerInfo]:
-        """A peer says where it listens."""
+        """A peer says where it listens. The answer has those that we have met, so that junk does not spread."""
         self._peers.learn(address)
-        return self._peers.infos()
+        return [info for info in self._peers.infos() if info.last_seen]
 
     # --- blobs -------------------------------------------------------------------------------------------------------
 
@@ -166,11 +166,12 @@ class MinerService:
 
     async def publish_task(self, task: Task, source: str | None) -> bytes:
         """Alg. 3 line 5."""
-        chain_id = self._engine.posap.chain.chain_id
-        await self._feed(ReceiveTask(task, source), source)
+        task_hash = task.id(self._engine.posap.chain.chain_id)
         if source is not None:
-            self._on_publisher(task.id(chain_id), source)
-        return task.id(chain_id)
+            # Before the race begins, which asks for the blobs at once.
+            self._on_publisher(task_hash, source)
+        await self._feed(ReceiveTask(task, source), source)
+        return task_hash
 
     async def open_tasks(self) -> Sequence[Task]:
         """Tasks on our tip."""
@@ -216,31 +217,33 @@ class MinerService:
     async def blocks_after(self, locator: Sequence[bytes], limit: int) -> AsyncIterator[Block]:
         """Adopted blocks after the first hash of the locator that is on our chain."""
         height = next((at for at in map(self._adopted_height, locator) if at is not None), 0)
-        for number in range(height + 1, min(height + limit, self._engine.posap.chain.height) + 1):
-            block_hash = self._store.block_hash_at(number)
-            block = self._store.get_block(block_hash) if block_hash is not None else None
-            if block is None:
-                return  # A reorganisation took it away meanwhile; the peer will ask again.
+        previous = self._store.block_hash_at(height)
+        for number in range(height + 1, height + limit + 1):
+            block = self._block_at(number)
+            if block is None or block.header.previous != previous:
+                return  # The tip, or a reorganisation has moved it meanwhile; the peer will ask again.
+            previous = block.id()
             yield block
 
     async def watch_blocks(self, from_height: int) -> AsyncIterator[Block]:
         """Adopted blocks from a height on. After a reorganisation the blocks of the new branch are sent too."""
         sent: dict[int, bytes] = {}
+        """The last blocks that were sent, as many as a reorganisation can undo."""
         height = max(1, from_height)
-        while True:
-            waiting = self._engine.wait_for_tip()
-            while sent and self._store.block_hash_at(height - 1) != sent.get(height - 1) and height - 1 in sent:
-                height -= 1
-            while height <= self._engine.posap.chain.height:
-                block_hash = self._store.block_hash_at(height)
-                block = self._store.get_block(block_hash) if block_hash is not None else None
-                if block_hash is None or block is None:
+        while not self._engine.closed:
+            tip_changed = self._engine.tip_event()
+            while True:
+                while height - 1 in sent and self._store.block_hash_at(height - 1) != sent[height - 1]:
+                    height -= 1
+                    del sent[height]
+                block = self._block_at(height)
+                if block is None:
                     break
-                sent[height] = block_hash
-                sent.pop(height - self._engine.posap.chain.params.finality_depth, None)
+                sent[height] = block.id()
+                sent.pop(height - self._engine.posap.chain.params.finality_depth - 1, None)
                 height += 1
                 yield block
-            await waiting
+            await tip_changed.wait()
 
     # --- ledger ------------------------------------------------------------------------------------------------------
 
@@ -321,6 +324,15 @@ class MinerService:
             if isinstance(error, _BEHIND):
                 self._peers.poke(source)
             raise
+
+    def _state_root(self) -> bytes:
+        """Of the tip, as its header says, so that asking for the status costs nothing."""
+        chain = self._engine.posap.chain
+        return self._state.root() if chain.tip == chain.chain_id else chain.block(chain.tip).header.state_root
+
+    def _block_at(self, height: int) -> Block | None:
+        block_hash = self._store.block_hash_at(height)
+        return self._store.get_block(block_hash) if height and block_hash is not None else None
 
     def _require_own(self, miner: bytes) -> None:
         if miner != self._engine.posap.key.public_key:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from fedcoin.consensus.messages import IterationsDone, RaceInfo, StartAudit, StartRace
-from fedcoin.core.errors import FedCoinError, StoreUnavailable
+from fedcoin.core.errors import FedCoinError
 from fedcoin.core.params import MAX_ITERATIONS
 from fedcoin.node.auditor import Auditor
 from fedcoin.node.blobs import BlobExchange
@@ -22,8 +22,13 @@ log = logging.getLogger("fedcoin.mining")
 
 FIRST_BATCH_SECONDS = 0.05
 """The first estimate of a race comes soon; batches double from there up to the configured interval."""
-RETRY_SECONDS = 1.0
-"""Pause before blobs that nobody had are asked for again."""
+BATCH_LIMIT = 10_000
+"""Iterations of one batch at most: hashing and storing them must not hold up the event loop for long."""
+RETRY_SECONDS = 0.1
+"""Pause before blobs that nobody had are asked for again (the server may be about to hand them in); it doubles."""
+MAX_RETRY_SECONDS = 8.0
+QUIET_SECONDS = 0.5
+"""What lasts shorter than this is not worth a warning."""
 PROGRESS_SECONDS = 2.0
 """Between two lines about the race in the log."""
 
@@ -81,30 +86,35 @@ class Mining:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _work(self, effect: StartRace) -> None:
+        """Works on a race until it is over, which cancels this."""
         info = effect.info
         done = effect.start
+        pause = RETRY_SECONDS
         log.info("race %s: %s, %d clients", info.race.hex()[:12], info.kind.name, info.problem.clients)
         while True:
             try:
                 await self._load(info)
                 if done == 0:
                     done = await self._resume(info)
+                pause = RETRY_SECONDS
                 await self._mine(info, done)
-            except asyncio.CancelledError:
-                raise
-            except StoreUnavailable:
-                return  # The engine has seen it and the node stops.
-            except FedCoinError as error:
-                log.warning("race %s waits: [%s] %s", info.race.hex()[:12], error.code, error)
-                await asyncio.sleep(RETRY_SECONDS)
-                done = self._counted(info)
+                log.info("race %s: no more iterations are allowed", info.race.hex()[:12])
+                return
+            except Exception as error:  # a race that nobody works on any more would be missed by nobody but the chain
+                if self._engine.closed or self._engine.failed.done():
+                    return
+                _explain(info, error, logging.WARNING if pause > QUIET_SECONDS else logging.DEBUG)
+                self.rate = 0.0
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_RETRY_SECONDS)
+            done = self._counted(info)
 
     async def _load(self, info: RaceInfo) -> None:
         blobs = await self._blobs.fetch(info.problem, self._publishers(info.race))
         await self._evaluator.load(info, blobs)
 
     async def _resume(self, info: RaceInfo) -> int:
-        """Feeds leaves that were stored before a restart, so that we extend what we announced instead of contradicting it."""
+        """Feeds leaves stored before a restart, so that we extend what we announced instead of contradicting it."""
         stored = self._store.leaves(info.race)
         if len(stored):
             log.info("race %s goes on after %d stored iterations", info.race.hex()[:12], len(stored))
@@ -119,14 +129,13 @@ class Mining:
             began = time.monotonic()
             # Uneven batches: miners in step would all see S within D at the same moment, and their blocks would tie.
             start, leaves = await self._evaluator.mine(
-                info.race, done, seconds * random.uniform(0.5, 1.5), MAX_ITERATIONS - done
+                info.race, done, seconds * random.uniform(0.5, 1.5), min(BATCH_LIMIT, MAX_ITERATIONS - done)
             )
             seconds = min(2 * seconds, self._batch_seconds)
             elapsed = time.monotonic() - began
             self.rate = len(leaves) / elapsed if elapsed > 0 else 0.0
             done = start + len(leaves)
-            # Shielded: a step that this very call turns against us (the race is won) must not be cut in half.
-            await asyncio.shield(self._engine.feed(IterationsDone(info.race, start, leaves)))
+            await self._engine.feed(IterationsDone(info.race, start, leaves))
             if time.monotonic() - reported > PROGRESS_SECONDS:
                 reported = time.monotonic()
                 self._report()
@@ -157,3 +166,12 @@ class Mining:
             await self._engine.feed(await self._auditor.perform(effect))
         except FedCoinError as error:
             log.warning("audit failed: [%s] %s", error.code, error)
+        except Exception:
+            log.exception("audit failed")
+
+
+def _explain(info: RaceInfo, error: Exception, level: int) -> None:
+    if isinstance(error, FedCoinError):
+        log.log(level, "race %s waits: [%s] %s", info.race.hex()[:12], error.code, error)
+    else:
+        log.error("race %s waits", info.race.hex()[:12], exc_info=error)

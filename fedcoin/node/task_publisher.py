@@ -70,15 +70,14 @@ def anchored(key: PrivateKey, chain_id: bytes, order: Order, round_: Round, term
 class TaskAnnouncer:
     """Hands a task and its blobs to all miners; at the next call again to those that did not answer."""
 
-    def __init__(
-        self, chain: ChainView, blob: Callable[[bytes], bytes | None], now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, chain: ChainView, blob: Callable[[bytes], bytes | None], now_ms: Callable[[], int]) -> None:
         """`blob`: where blobs are read."""
         self._chain = chain
         self._blob = blob
         self._now_ms = now_ms
         self._told: dict[int, tuple[bytes, int]] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._complaints: dict[int, tuple[bytes, type[BaseException]]] = {}
 
     async def announce(self, task: Task) -> None:
         """Returns when each miner has it, has refused it, or is being slow about it."""
@@ -107,7 +106,10 @@ class TaskAnnouncer:
                 await self._upload(miner, task)
             self._told[index] = (task_id, self._now_ms())
         except (FedCoinError, OSError, TimeoutError) as error:
-            log.info("miner %d does not take the task of round %d: %s", index + 1, task.round, error)
+            news = self._complaints.get(index) != (task_id, type(error))
+            self._complaints[index] = (task_id, type(error))
+            level = logging.INFO if news else logging.DEBUG  # It is told again and again, the operator once.
+            log.log(level, "miner %d does not take the task of round %d: %s", index + 1, task.round, error)
         finally:
             self._running.pop(index, None)
 

@@ -37,6 +37,14 @@ class Running:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
+    def pause(self) -> None:
+        """It does nothing any more, but its connections stay open."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """It goes on after `pause`."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def terminate(self) -> int:
         """SIGTERM; returns the exit status."""
         self.process.terminate()
@@ -85,9 +93,19 @@ class ByHand:
 
     def start(self, program: str, *words: object, name: str, listen: str = "127.0.0.1:0") -> Running:
         """Start a role and wait until it listens."""
+        return self.await_ready(self.launch(program, *words, name=name, listen=listen), name)
+
+    def launch(self, program: str, *words: object, name: str, listen: str = "127.0.0.1:0") -> Running:
+        """Start a role; others may be started meanwhile. Its address is what it was told until `await_ready`."""
         ready = self.folder / f"{name}.ready"
         ready.unlink(missing_ok=True)
         running = self.begin(program, "--listen", listen, "--ready-file", ready, *words, name=name)
+        running.address = listen
+        return running
+
+    def await_ready(self, running: Running, name: str) -> Running:
+        """Wait until a launched role listens."""
+        ready = self.folder / f"{name}.ready"
         wait_until(lambda: ready.exists() or running.process.poll() is not None, READY_SECONDS, running.text)
         assert running.process.poll() is None, running.text()
         running.address = ready.read_text().strip()
@@ -97,6 +115,7 @@ class ByHand:
         """SIGTERM to all, and SIGKILL to what is left."""
         for running in reversed(self._running):
             if running.process.poll() is None:
+                running.resume()  # what is paused would not hear of it
                 running.process.terminate()
         for running in self._running:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -120,6 +139,14 @@ def by_hand(tmp_path: Path) -> Iterator[ByHand]:
     programs = ByHand(tmp_path)
     yield programs
     programs.close()
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ByHand]:
+    """Programs that all tests of a file share."""
+    started = ByHand(tmp_path_factory.mktemp("programs"))
+    yield started
+    started.close()
 
 
 @pytest.fixture
