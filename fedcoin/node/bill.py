@@ -112,9 +112,7 @@ class Bill:
         return self.order.amount - self.clients_total - self.server_total - self.winners_total - self.returned_total
 
 
-def make_bill(
-    order_id: bytes, order: Order, requester: bytes, blocks: Iterable[Block], chain_id: bytes
-) -> Bill:
+def make_bill(order_id: bytes, order: Order, requester: bytes, blocks: Iterable[Block], chain_id: bytes) -> Bill:
     """The bill from the adopted blocks since the deposit, in order; others than the order's are passed over.
 
     Raises BillInconsistent where a block of the order is not what the rules say.

@@ -198,9 +198,7 @@ class OrdersBook:
 
 def waiting_orders(orders: Iterable[ServedOrder]) -> list[ServedOrder]:
     """Those that have not ended, the first confirmed first."""
-    return sorted(
-        (item for item in orders if not item.ended), key=lambda item: (item.confirmed_height, item.order_id)
-    )
+    return sorted((item for item in orders if not item.ended), key=lambda item: (item.confirmed_height, item.order_id))
 
 
 def _decode(struct: Struct[T], record: dict[str, Any]) -> T:

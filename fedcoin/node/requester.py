@@ -227,9 +227,7 @@ async def fetch_bill(chain: ChainView, order_id: bytes) -> Bill:
     return make_bill(order_id, info.order, info.requester, blocks, chain.chain_id)
 
 
-async def wait_for_transaction(
-    chain: ChainView, transaction_id: bytes, confirmations: int, poll_ms: int = 500
-) -> None:
+async def wait_for_transaction(chain: ChainView, transaction_id: bytes, confirmations: int, poll_ms: int = 500) -> None:
     """Returns when a transaction has that many confirmations."""
     while True:
         with suppress(NotFound):

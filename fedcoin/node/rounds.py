@@ -227,9 +227,7 @@ def close_if_due(round_: Round, min_clients: int, now_ms: int) -> Round:
 def needs_reopening(round_: Round, min_clients: int, now_ms: int) -> bool:
     """Whether its deadline has passed with too few updates."""
     return (
-        round_.phase == RoundPhase.OPEN
-        and now_ms > round_.deadline
-        and len(round_.submissions) < max(1, min_clients)
+        round_.phase == RoundPhase.OPEN and now_ms > round_.deadline and len(round_.submissions) < max(1, min_clients)
     )
 
 

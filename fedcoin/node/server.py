@@ -288,5 +288,6 @@ class ServerNode:
             raise StoreCorrupt(f"blob {digest.hex()} is missing in the data folder: restore a copy of it")
         return data
 
+
 async def _itself(miner: MinerHandler) -> MinerHandler:
     return miner

@@ -51,9 +51,7 @@ _WATCH_SECONDS = 15.0
 class ServerRequests:
     """Implements rpc.handlers.ServerHandler."""
 
-    def __init__(
-        self, node: ServerNode, params: ChainParams, version: str
-    ) -> None:
+    def __init__(self, node: ServerNode, params: ChainParams, version: str) -> None:
         self._node = node
         self._params = params
         self._version = version

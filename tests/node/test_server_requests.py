@@ -140,9 +140,7 @@ async def test_two_different_updates_at_once_leave_one(fed: Federation) -> None:
     order_id = await fed.begin()
     offer = await fed.offer()
     different = [fed.signed(offer, CLIENT_KEYS[0], encode(initial_weights(MODEL, seed))) for seed in range(3)]
-    results = await asyncio.gather(
-        *(fed.requests.submit_update(*item) for item in different), return_exceptions=True
-    )
+    results = await asyncio.gather(*(fed.requests.submit_update(*item) for item in different), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["NoneType", "UpdateConflict", "UpdateConflict"]
     assert len(fed.server.book.rounds[order_id][0].submissions) == 1
 
