@@ -300,8 +300,8 @@ class PoSap:
         self._transactions_fit = bool(self.mempool.select(self.chain.state, timestamp, self.key.address, height, 1))
 
     def _on_tip(self) -> set[bytes]:
-        """Miners that work on our tip, as far as we have heard; this one included."""
-        return self.races.miners() | ({self.key.public_key} if self.settings.mine else set())
+        """Miners that work on our tip, as far as we have heard; this one included, unless it is idle."""
+        return self.races.miners() | ({self.key.public_key} if self._working_on is not None else set())
 
     # --- winning and choosing ----------------------------------------------------------------------------------------
 

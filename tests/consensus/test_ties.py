@@ -5,11 +5,14 @@ from __future__ import annotations
 from fedcoin.consensus.messages import (
     ReceiveBlock,
     ReceiveEstimate,
+    ReceiveTask,
     Tick,
 )
+from fedcoin.consensus.posap import PoSapSettings
 from fedcoin.core.block import Block
+from fedcoin.ledger.orders import orders
 from tests.support.blocks import adopted, resign, settled_network
-from tests.support.network import Network
+from tests.support.network import Network, make_task
 from tests.support.watcher import Watcher
 
 
@@ -98,3 +101,23 @@ def test_a_block_held_back_wins_nothing_by_a_stall_if_no_one_works_on_it() -> No
     node.now += 10**6
     node.step(Tick())
     assert node.posap.chain.tip == higher.id()
+
+
+def test_idle_miners_follow_the_one_that_works() -> None:
+    """The server published its task on the tip of the minority; the others hold a rival and have nothing to do."""
+    origin, lower, higher = tie(1)
+    network = Network(origin.genesis, nodes=3, settings=PoSapSettings(patience_ms=-1))
+    network.now = origin.now
+    network.linked = lambda a, b: False
+    working, *idle = network.nodes
+    network.deliver(working, ReceiveBlock(higher))
+    for node in idle:
+        network.deliver(node, ReceiveBlock(lower))
+    network.now += 10_000  # too far apart for a true tie
+    network.linked = lambda a, b: True
+    for node in network.nodes:
+        network.sync(node)
+    order_id = next(iter(orders(working.posap.chain.state))).order_id
+    network.feed(working, ReceiveTask(make_task(working, order_id, network.now)))
+    network.run(lambda: min(network.heights()) == 2 and network.agree(), limit_ms=120_000)
+    assert working.posap.chain.block(working.posap.chain.tip).header.previous == higher.id()
