@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
 from fedcoin.consensus.candidates import Candidates
-from fedcoin.consensus.certificate import has_quorum, others_needed
+from fedcoin.consensus.certificate import has_quorum, others_needed, verify_distance
 from fedcoin.consensus.messages import ReceiveBlock
 from fedcoin.consensus.race import Race, RaceTerms
 from fedcoin.consensus.settings import PoSapSettings
@@ -17,7 +18,7 @@ from fedcoin.consensus.verified import Verified
 from fedcoin.consensus.verify import verify_alone, verify_audit
 from fedcoin.core import errors
 from fedcoin.core.block import Block
-from fedcoin.core.errors import FedCoinError
+from fedcoin.core.errors import DistanceTooLarge, FedCoinError
 from fedcoin.core.keys import PrivateKey
 from fedcoin.core.params import MAX_ITERATIONS, MAX_UTILITY
 from fedcoin.core.task import RaceKind, sign_task
@@ -216,6 +217,18 @@ def test_rules_that_need_the_parent(
     with pytest.raises(error) as caught:
         at.check(block)
     assert type(caught.value) is error
+
+
+def test_alg2_line1_line2_distance_of_the_blocks_own_s_and_averaged_s(task: Position) -> None:
+    """‖S_t − S̄_t‖_p ≤ D, both read from the block: at exactly D it holds, a unit beyond it does not."""
+    header = task.block.header
+    time, total, mean_time = header.winner_time, header.averaged_total, header.averaged_time
+    for units, refused in ((header.difficulty, False), (header.difficulty + 1, True)):
+        first = total[0] * time + units * time * mean_time
+        winner = (first, *(value * time for value in total[1:]))
+        moved = replace(header, winner_total=winner, winner_time=time * mean_time)
+        with pytest.raises(DistanceTooLarge) if refused else nullcontext():
+            verify_distance(replace(task.block, header=moved), task.genesis.params)
 
 
 def test_harder_difficulty_than_the_rule_is_refused_too(audit: Position) -> None:

@@ -193,7 +193,7 @@ async def test_places_for_clients_are_limited(tmp_path: Path) -> None:
     fed.close()
 
 
-async def test_polling_waits_for_a_round_and_never_for_a_nan(fed: Federation) -> None:
+async def test_alg3_line3_a_polling_client_is_offered_the_round_at_train_price(fed: Federation) -> None:
     await fed.join()
     assert await fed.requests.poll_round(CLIENT_KEYS[0].public_key, float("nan")) is None
     waiting = asyncio.ensure_future(fed.requests.poll_round(CLIENT_KEYS[0].public_key, 30.0))

@@ -11,6 +11,7 @@ import pytest
 from fedcoin.core.errors import ModelNotReady, NoMinerReachable, PeerUnreachable
 from fedcoin.core.transaction import PaymentKind, escrow_address
 from fedcoin.ledger.accounts import get_account
+from fedcoin.ledger.prices import round_prices
 from fedcoin.ledger.state import supply
 from fedcoin.node.client import PaymentArrived
 from fedcoin.node.rounds import RoundPhase, RoundSettings
@@ -190,6 +191,19 @@ async def test_dropouts_a_round_with_too_few_updates_is_reopened_and_keeps_them(
     await fed.train(1, 2)
     await fed.step()
     assert fed.chain.open_task() is not None
+
+
+async def test_alg3_line4_and_line5_no_task_before_the_round_is_trained(fed: Federation) -> None:
+    await fed.begin()
+    await fed.train(0, 1)
+    await fed.step()
+    assert fed.chain.open_task() is None, "one selected client is still at work"
+    await fed.train(2)
+    await fed.step()
+    task = fed.chain.open_task()
+    assert task is not None
+    prices = round_prices((await fed.chain.order(task.order)).order)[task.round]
+    assert (task.train_price, task.com_price, task.sap_price) == (prices.train, prices.com, prices.sap)
 
 
 async def test_a_round_waits_for_enough_clients(fed: Federation) -> None:
