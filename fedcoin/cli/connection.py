@@ -17,7 +17,7 @@ import click
 from fedcoin.cli.output import parse_id
 from fedcoin.core.block import Block
 from fedcoin.core.encoding import HASH_SIZE
-from fedcoin.core.errors import BlobNotFound, NotFound, PassphraseNeeded, Unavailable, WrongGenesis
+from fedcoin.core.errors import BlobNotFound, IdMalformed, NotFound, PassphraseNeeded, Unavailable, WrongGenesis
 from fedcoin.core.keys import PrivateKey, parse_address
 from fedcoin.core.transaction import MinerRegistration, Order, Transfer, sign_transaction
 from fedcoin.node.key_file import inspect_key_file, read_key_file
@@ -28,6 +28,8 @@ from fedcoin.rpc.views import TransactionInfo, TransactionState
 
 PASSPHRASE_VARIABLE = "FEDCOIN_PASSPHRASE"
 DEFAULT_NODE = "127.0.0.1:7070"
+_MAX_HEIGHT = 2**64 - 1
+"""A height is u64."""
 FILE = click.Path(path_type=Path, dir_okay=False)
 """A file that need not exist."""
 
@@ -200,5 +202,7 @@ async def find_block(node: MinerHandler, which: str | None) -> Block:
     if which is None or which == "tip":
         return await node.block(None, None)
     if which.isdecimal() and len(which) < 2 * HASH_SIZE:
+        if int(which) > _MAX_HEIGHT:
+            raise IdMalformed(f"{which!r} is no block: no height is above {_MAX_HEIGHT}")
         return await node.block(None, int(which))
     return await node.block(parse_id(which, "block: give a height or a hash"), None)
