@@ -31,7 +31,8 @@ def audit(which: str, iterations: int | None, seed: int | None, device: str, nod
 
     Updates and evaluation set are fetched by digest, and every iteration behind every estimate of the certificate is
     computed again from its public permutation. Then the average, the distance, and each payment are checked to the
-    unit. Exit status 0: HOLDS, 1: DOES NOT HOLD.
+    unit. Exit status 0: HOLDS, 1: DOES NOT HOLD, or an error on standard error that kept it from
+    being checked.
     """
     result = asyncio.run(_audit(which, iterations, seed, device, node))
     if as_json:

@@ -220,7 +220,10 @@ class ClientConfig(NodeConfig):
         check_address("server", self.server)
         check_miners(self.miners)
         if self.first_share < 0 or self.first_share + len(self.more_key_files) >= self.data.shares:
-            raise ConfigInvalid(f"data: there are {self.data.shares} shares, more are wanted: raise their number")
+            raise ConfigInvalid(
+                f"data: share number {self.first_share + len(self.more_key_files)} is wanted (they count from 0), "
+                f"but the data are divided into {self.data.shares}: raise --shares"
+            )
         self.settings.check()
 
 

@@ -109,6 +109,7 @@ class Localnet:
 
     async def _story(self) -> NetworkReport:
         shares = await asyncio.to_thread(self.plan.shares)
+        await asyncio.to_thread(self.plan.check_order)
         self._make_keys(shares)
         genesis = await asyncio.to_thread(self._make_genesis, shares)
         await self._start_miners(genesis)
@@ -118,7 +119,9 @@ class Localnet:
         requester = await self._start_requester(genesis)
         for child in clients:
             await self.processes.ready(child)
-        self._observer.note(f"{self.plan.clients} clients run in {len(clients)} processes")
+        self._observer.note(
+            f"{self.plan.clients} clients run in {len(clients)} process{'es' if len(clients) > 1 else ''}"
+        )
         async with AsyncExitStack() as stack:
             miners = {
                 member.name: await stack.enter_async_context(MinerClient(member.address)) for member in self._miners

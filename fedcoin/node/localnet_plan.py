@@ -9,12 +9,14 @@ from pathlib import Path
 
 from fedcoin.core.errors import ConfigInvalid
 from fedcoin.core.genesis import Allocation
-from fedcoin.core.keys import PrivateKey
+from fedcoin.core.keys import ADDRESS_SIZE, PrivateKey
 from fedcoin.core.params import UNITS_PER_FDC, UTILITY_SCALE
+from fedcoin.ledger.transactions import verify_order_terms
 from fedcoin.node.chain_defaults import DEFAULT_PARAMS
 from fedcoin.node.data_shares import ShareFacts, ShareRule, describe_shares
 from fedcoin.node.genesis_file import GenesisFile, make_genesis
 from fedcoin.node.network_report import ClientFacts
+from fedcoin.node.order_form import OrderForm, fill_in
 
 POCKET_MONEY = 100 * UNITS_PER_FDC
 """Units that the requester has beyond its budget, for fees."""
@@ -72,6 +74,23 @@ class LocalnetPlan:
     def shares(self) -> list[ShareFacts]:
         """Quality of every client's data. Raises as describe_shares."""
         return describe_shares(self.share_rule)
+
+    def check_order(self) -> None:
+        """Fills in the order as the requester will, so that terms it would be refused for show before anything runs.
+
+        Raises as fill_in and verify_order_terms.
+        """
+        form = OrderForm(
+            amount=self.budget,
+            rounds=self.rounds,
+            dataset=self.dataset,
+            data_root=self.data_root,
+            model=self.model,
+            min_clients=self.clients,
+            evaluation_samples=self.evaluation_samples,
+        )
+        order, _ = fill_in(form, bytes(ADDRESS_SIZE), expiry=0)
+        verify_order_terms(order)
 
     def genesis(self, requester: bytes, miners: Sequence[bytes], timestamp: int) -> GenesisFile:
         """The network's beginning. `requester`: address; `miners`: public keys; `timestamp`: ms since 1970."""
