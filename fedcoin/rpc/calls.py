@@ -19,6 +19,9 @@ from fedcoin.rpc.wire import Received
 PEER_METADATA = "fedcoin-peer"
 """Metadata key under which a node that listens itself says where."""
 
+_REFUSAL_SECONDS = 0.05
+"""Pause between messages when an upload is repeated, so that the peer's refusal is read before more is written."""
+
 
 @dataclass(frozen=True)
 class Retry:
@@ -95,10 +98,18 @@ class Caller:
     async def upload(self, call: Callable[..., Any], messages: Callable[[], Iterable[Any]]) -> Any:
         """A stream of requests, one response. `messages` makes them anew for each attempt."""
 
+        attempts = 0
+
         async def attempt(left: float) -> Any:
+            nonlocal attempts
+            attempts += 1
+            pause = _REFUSAL_SECONDS if attempts > 1 else 0.0
+
             async def flow() -> AsyncIterator[Any]:
                 for message in messages():
                     yield message
+                    # A refusal may be on its way; what is written after it would hide its reason.
+                    await asyncio.sleep(pause)
 
             return await self._once(call(flow(), **self._options(left)))
 
@@ -141,7 +152,7 @@ class Caller:
             except grpc.aio.AioRpcError as failure:
                 pause = self._retry.wait(number)
                 last = number == self._retry.attempts or loop.time() + pause >= end
-                if last or failure.code() is not grpc.StatusCode.UNAVAILABLE:
+                if last or not (failure.code() is grpc.StatusCode.UNAVAILABLE or _write_failed(failure)):
                     raise await self._explain(failure) from None
                 await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
@@ -170,3 +181,8 @@ class Caller:
             if reason is not None:
                 return reason
         return from_call(failure, self.address)
+
+
+def _write_failed(failure: grpc.aio.AioRpcError) -> bool:
+    """gRPC's own words for a write to a call that the peer has just ended: the peer's reason is lost, so ask again."""
+    return failure.code() is grpc.StatusCode.INTERNAL and failure.details() == "Internal error from Core"
