@@ -17,7 +17,7 @@ for folder in (str(ROOT), str(ROOT / "tools")):
     if folder not in sys.path:
         sys.path.insert(0, folder)
 
-from vectorlib import block_values, core_values, money_values, shapley_values  # noqa: E402
+from vectorlib import block_values, core_values, money_values, sampler_values, shapley_values  # noqa: E402
 
 VECTORS = ROOT / "proto" / "vectors"
 FILES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -28,6 +28,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "merkle.json": core_values.merkle,
     "permutations.json": shapley_values.permutations,
     "leaves_estimates.json": shapley_values.leaves_estimates,
+    "samplers.json": sampler_values.samplers,
     "prices_settlement.json": money_values.prices_settlement,
     "difficulty.json": money_values.difficulty,
     "blocks.json": block_values.blocks,

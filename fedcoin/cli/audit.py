@@ -45,21 +45,26 @@ def audit(which: str, iterations: int | None, seed: int | None, device: str, nod
 
 async def _audit(which: str, iterations: int | None, seed: int | None, device: str, node: NodeChoice) -> BlockAudit:
     columns = (
-        TextColumn("recomputing"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("iterations"),
+        TextColumn("{task.fields[unit]}"),
         TimeRemainingColumn(),
     )
     async with node.open() as miner, node.open_peers() as peers:
         block = await find_block(miner, which)
         with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-            line = bar.add_task("", total=None)
+            line = bar.add_task("recomputing", total=None, unit="iterations")
+
+            def prepared(done: int, total: int) -> None:
+                bar.update(line, description="preparing", unit="coalitions", completed=done, total=total)
 
             def advanced(done: int, total: int) -> None:
-                bar.update(line, completed=done, total=total)
+                bar.update(line, description="recomputing", unit="iterations", completed=done, total=total)
 
-            return await audit_block(miner, block, peers.blob, peers.miner, iterations, seed, device, advanced)
+            return await audit_block(
+                miner, block, peers.blob, peers.miner, iterations, seed, device, advanced, prepared
+            )
 
 
 def _print(result: BlockAudit) -> None:

@@ -323,6 +323,7 @@ def order(order_id: str, node: NodeChoice, as_json: bool) -> None:
             ("aggregation", terms.aggregation.name.lower()),
             ("utility", terms.utility.name.lower()),
             ("baseline", terms.baseline.name.lower()),
+            ("sampler", terms.sampler.name.lower()),
             ("evaluation set", terms.evaluation_set.hex()),
             ("clients at least", terms.min_clients),
             ("expires", format_time(terms.expiry)),

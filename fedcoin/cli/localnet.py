@@ -16,7 +16,7 @@ from fedcoin.cli.amounts import AMOUNT
 from fedcoin.cli.connection import FILE
 from fedcoin.cli.localnet_view import LocalnetView, print_report
 from fedcoin.cli.output import console, json_option
-from fedcoin.cli.params import DIFFICULTY
+from fedcoin.cli.params import DIFFICULTY, sampler_option
 from fedcoin.cli.program import run_until_stopped, write_text
 from fedcoin.core.errors import ConfigInvalid, FedCoinError
 from fedcoin.node.localnet import Localnet
@@ -82,6 +82,7 @@ _CLIENTS_A_PROCESS = 50
     show_default=True,
     help="What a model is worth.",
 )
+@sampler_option
 @click.option("--evaluation-samples", type=click.IntRange(0), default=0, help="Test samples to use. [default: all]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the division of the data.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:<index>.")

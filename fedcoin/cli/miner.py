@@ -10,7 +10,7 @@ import click
 from fedcoin.cli.connection import key_option, open_key
 from fedcoin.cli.program import Command, common_options, name_environment, role_options, run_role, setup_logging
 from fedcoin.cli.roles import MINER_PORT, SETTINGS, epilog, learning_options, node_config_options
-from fedcoin.node.config import MinerConfig
+from fedcoin.node.config import EVALUATORS, MinerConfig
 
 _PREFIX = "FEDCOIN_MINER"
 
@@ -53,6 +53,33 @@ _PREFIX = "FEDCOIN_MINER"
     show_default=True,
     metavar="MS",
     help="How often the estimate is broadcast while a race runs.",
+)
+@click.option(
+    "--evaluator-memory",
+    "evaluator_memory_mb",
+    type=click.IntRange(0),
+    default=0,
+    metavar="MIB",
+    help="Working memory of one task's evaluation at most. [default: chosen from what is free]",
+)
+@click.option(
+    "--evaluator",
+    type=click.Choice(EVALUATORS),
+    default="local",
+    show_default=True,
+    help="Evaluate on this machine, or on a Ray cluster of your own (needs fedcoin[ray]).",
+)
+@click.option(
+    "--ray-address",
+    default="",
+    metavar="HOST:PORT",
+    help="Head of the Ray cluster. [default: RAY_ADDRESS, or a Ray that is started on this machine]",
+)
+@click.option(
+    "--ray-workers",
+    type=click.IntRange(0),
+    default=0,
+    help="Workers on the Ray cluster at most. [default: as many as it has room for]",
 )
 @learning_options
 @role_options

@@ -1,13 +1,20 @@
-"""Kinds of values on command lines besides amounts: division contracts, ratios, difficulties."""
+"""Kinds of values on command lines besides amounts: division contracts, ratios, difficulties, enumerations."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from enum import IntEnum
+from typing import Any, TypeVar
 
 import click
 
 from fedcoin.core.params import UTILITY_SCALE
+from fedcoin.core.task import Sampler
+from fedcoin.node.chain_defaults import DEFAULT_SAMPLER
+
+E = TypeVar("E", bound=IntEnum)
 
 _U16 = 2**16 - 1
 
@@ -61,3 +68,29 @@ class Utility(click.ParamType):
 
 
 SHARES, RATIO, DIFFICULTY = Shares(), Ratio(), Utility()
+
+
+def names_of(kind: type[IntEnum]) -> click.Choice[str]:
+    """A choice of the members' names, as people write them: `negative-loss`."""
+    return click.Choice([name_of(member) for member in kind], case_sensitive=False)
+
+
+def name_of(member: IntEnum) -> str:
+    """How people write a member's name."""
+    return member.name.lower().replace("_", "-")
+
+
+def member_of(kind: type[E], text: str) -> E:
+    """The member whose name people write like this."""
+    return kind[text.upper().replace("-", "_")]
+
+
+def sampler_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--sampler; the command gets `sampler`, a name."""
+    return click.option(
+        "--sampler",
+        type=names_of(Sampler),
+        default=name_of(DEFAULT_SAMPLER),
+        show_default=True,
+        help="How iterations choose coalitions; exact: all of them, for 20 clients at most.",
+    )(function)

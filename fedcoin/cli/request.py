@@ -18,11 +18,11 @@ from fedcoin.cli.bill import bill_to_json, print_bill
 from fedcoin.cli.connection import FILE, key_option, open_key, tls_options
 from fedcoin.cli.localnet_view import describe_order
 from fedcoin.cli.output import console, json_option, parse_id
-from fedcoin.cli.params import RATIO, SHARES
+from fedcoin.cli.params import RATIO, SHARES, member_of, names_of, sampler_option
 from fedcoin.cli.program import now_ms, run_until_stopped, until_eof_option, write_bytes, write_text
 from fedcoin.cli.roles import SERVER_PORT, miners_option
 from fedcoin.core.errors import ModelNotReady, OrderExpired, Unavailable
-from fedcoin.core.task import Aggregation, Baseline, Utility
+from fedcoin.core.task import Aggregation, Baseline, Sampler, Utility
 from fedcoin.node.bill import Bill
 from fedcoin.node.chain_view import ChainView
 from fedcoin.node.genesis_file import load_genesis
@@ -47,14 +47,6 @@ _MODEL_TRIES = 20
 _MINUTE_MS = 60_000
 
 
-def _names(kind: type[Aggregation] | type[Utility] | type[Baseline]) -> click.Choice[str]:
-    return click.Choice([member.name.lower().replace("_", "-") for member in kind], case_sensitive=False)
-
-
-def _member(kind: Any, text: str) -> Any:
-    return kind[text.upper().replace("-", "_")]
-
-
 @click.command()
 @click.option("--genesis", type=FILE, required=True, envvar="FEDCOIN_GENESIS", help="The network's genesis file.")
 @key_option()
@@ -77,9 +69,12 @@ def _member(kind: Any, text: str) -> Any:
     help="TrainPrice : ComPrice : SapPrice.",
 )
 @click.option("--ratio", type=RATIO, default="1/1", show_default=True, help="Each round's price by the one before.")
-@click.option("--aggregation", type=_names(Aggregation), default="unweighted", show_default=True, help="FedAvg's mean.")
-@click.option("--utility", type=_names(Utility), default="accuracy", show_default=True, help="What a model is worth.")
-@click.option("--baseline", type=_names(Baseline), default="zero", show_default=True, help="What no update is worth.")
+@click.option(
+    "--aggregation", type=names_of(Aggregation), default="unweighted", show_default=True, help="FedAvg's mean."
+)
+@click.option("--utility", type=names_of(Utility), default="accuracy", show_default=True, help="What a model is worth.")
+@click.option("--baseline", type=names_of(Baseline), default="zero", show_default=True, help="What no update is worth.")
+@sampler_option
 @click.option("--min-clients", type=click.IntRange(1, 1024), default=1, show_default=True, help="In every round.")
 @click.option("--evaluation-samples", type=click.IntRange(0), default=0, help="Test samples to use. [default: all]")
 @click.option(
@@ -177,9 +172,10 @@ def _form(wishes: dict[str, Any]) -> OrderForm:
         model=wishes["model"],
         shares=wishes["shares"],
         ratio=wishes["ratio"],
-        aggregation=_member(Aggregation, wishes["aggregation"]),
-        utility=_member(Utility, wishes["utility"]),
-        baseline=_member(Baseline, wishes["baseline"]),
+        aggregation=member_of(Aggregation, wishes["aggregation"]),
+        utility=member_of(Utility, wishes["utility"]),
+        baseline=member_of(Baseline, wishes["baseline"]),
+        sampler=member_of(Sampler, wishes["sampler"]),
         min_clients=wishes["min_clients"],
         evaluation_samples=wishes["evaluation_samples"],
     )

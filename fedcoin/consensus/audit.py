@@ -6,7 +6,7 @@ whoever handed them out, and count as not delivered. With leaves that do lead to
 
 - a leaf has the wrong length or is beyond the largest utility (`MalformedLeaf`),
 - all of them do not sum to `total`,
-- one at a privately drawn index is not what its permutation gives, but for rounding (`check_leaf`).
+- one at a privately drawn index is not what its iteration gives, but for rounding (the sampler's `check`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from fedcoin.consensus.messages import AuditItem, Leaves, Verdict
 from fedcoin.core.errors import InvalidMerkleProof, LeafMismatch, MalformedLeaf
 from fedcoin.core.merkle import EMPTY_ROOT, leaf_hash, node_hash, verify_inclusion
 from fedcoin.core.task import Problem
-from fedcoin.shapley.leaves import MAX_MARGINAL, VALUE_SIZE, check_leaf, decode_leaf
-from fedcoin.shapley.permutations import permutation
+from fedcoin.shapley.leaves import MAX_MARGINAL, VALUE_SIZE, decode_leaf
+from fedcoin.shapley.samplers import open_sampler
 
 Rows = Mapping[int, tuple[int, ...]]
 """Leaves by index: marginal contributions, times UTILITY_SCALE."""
@@ -129,13 +129,23 @@ def judge_proofs(item: AuditItem, proofs: Mapping[int, Proof]) -> tuple[Verdict,
 def judge_recomputed(item: AuditItem, problem: Problem, rows: Rows, recomputed: Leaves, samples: int) -> Verdict:
     """Leaves that lead to the estimate's root, against what the item's indices give (in their order, int64 [n, K]).
 
-    `samples`: of the evaluation set. HONEST, or CONVICTED if one differs by more than rounding explains.
+    `samples`: of the evaluation set. HONEST, or CONVICTED if one differs by more than rounding explains. Raises
+    SamplerDoesNotFit for a problem that nobody can work on.
     """
     estimate = item.estimate
+    sampler = open_sampler(problem.sampler, problem.clients)
     for index, computed in zip(item.indices, recomputed, strict=True):
-        order = permutation(estimate.race, estimate.miner, index, problem.clients)
         try:
-            check_leaf(rows[index], computed, order, problem.utility, samples, problem.baseline)
+            sampler.check(
+                rows[index],
+                computed.tolist(),
+                estimate.race,
+                estimate.miner,
+                index,
+                problem.utility,
+                samples,
+                problem.baseline,
+            )
         except LeafMismatch:
             return Verdict.CONVICTED
     return Verdict.HONEST

@@ -21,6 +21,9 @@ MAX_UTILITY = 100 * UTILITY_SCALE
 MAX_CLIENTS = 1024
 """K at most: bounds the size of tasks, estimates and headers before memory is taken."""
 
+MAX_EXACT_CLIENTS = 20
+"""K at most where all 2^K coalitions are evaluated."""
+
 MAX_MINERS = 1024
 """Estimates in a certificate at most."""
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 from fedcoin.core.encoding import HASH_SIZE, Struct, enum, raw, tagged_hash, u8, u16, u64, vector
 from fedcoin.core.keys import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, PrivateKey, address_of, verify_signature
 from fedcoin.core.model import MODEL_SPEC, ModelSpec
-from fedcoin.core.params import MAX_CLIENTS
+from fedcoin.core.params import MAX_CLIENTS, MAX_EXACT_CLIENTS
 
 
 class Aggregation(IntEnum):
@@ -34,6 +34,24 @@ class Baseline(IntEnum):
     """0, as Alg. 1 line 6 implies."""
     STARTING_MODEL = 2
     """The utility of the model that the round started from."""
+
+
+class Sampler(IntEnum):
+    """How an iteration samples coalitions; all are unbiased (shapley/samplers)."""
+
+    PERMUTATION = 1
+    """The paper's: one permutation, its K prefixes (Alg. 1 lines 5–9)."""
+    ANTITHETIC = 2
+    """Permutations in pairs, the second one the first reversed."""
+    HYBRID = 3
+    """Small coalitions exactly, the others sampled by size."""
+    EXACT = 4
+    """All coalitions, in an order of the miner's own, each at least once in a pass (K ≤ 20)."""
+
+    @property
+    def most_clients(self) -> int:
+        """K at most that it serves."""
+        return MAX_EXACT_CLIENTS if self is Sampler.EXACT else MAX_CLIENTS
 
 
 class RaceKind(IntEnum):
@@ -63,6 +81,8 @@ class Problem:
     aggregation: Aggregation
     utility: Utility
     baseline: Baseline
+    sampler: Sampler
+    """Which coalitions an iteration evaluates, and how their values become its leaf."""
     base_model: bytes
     """SHA-256 of the round's starting model."""
     evaluation_set: bytes
@@ -163,6 +183,7 @@ PROBLEM = Struct(
     aggregation=enum(Aggregation),
     utility=enum(Utility),
     baseline=enum(Baseline),
+    sampler=enum(Sampler),
     base_model=raw(HASH_SIZE),
     evaluation_set=raw(HASH_SIZE),
     updates=vector(UPDATE_REF.codec, MAX_CLIENTS),

@@ -8,7 +8,7 @@ from enum import IntEnum
 from fedcoin.core.encoding import HASH_SIZE, Struct, enum, raw, tagged_hash, text, u16, u64, union
 from fedcoin.core.keys import ADDRESS_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, PrivateKey, address_of, verify_signature
 from fedcoin.core.model import MODEL_SPEC, ModelSpec
-from fedcoin.core.task import Aggregation, Baseline, Utility
+from fedcoin.core.task import Aggregation, Baseline, Sampler, Utility
 
 MAX_ROUNDS = 1000
 """Rounds of one order at most."""
@@ -51,6 +51,8 @@ class Order:
     aggregation: Aggregation
     utility: Utility
     baseline: Baseline
+    sampler: Sampler
+    """Of every round's task."""
     evaluation_set: bytes
     """SHA-256 of the evaluation set's blob, committed before training."""
     min_clients: int
@@ -141,6 +143,7 @@ ORDER = Struct(
     aggregation=enum(Aggregation),
     utility=enum(Utility),
     baseline=enum(Baseline),
+    sampler=enum(Sampler),
     evaluation_set=raw(HASH_SIZE),
     min_clients=u16,
     expiry=u64,

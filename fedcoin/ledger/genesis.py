@@ -51,6 +51,10 @@ def verify_genesis(genesis: Genesis) -> None:
         1 <= genesis.problem.clients <= MAX_CLIENTS, f"its problem needs between 1 and {MAX_CLIENTS} model updates"
     )
     _require(
+        genesis.problem.clients <= genesis.problem.sampler.most_clients,
+        f"its problem has more clients than the sampler {genesis.problem.sampler.name} serves",
+    )
+    _require(
         all(update.samples >= 1 for update in genesis.problem.updates), "an update of its problem rests on no samples"
     )
 

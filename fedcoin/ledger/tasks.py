@@ -12,6 +12,7 @@ from fedcoin.core.errors import (
     TaskExpired,
     TaskExpiryInvalid,
     TaskRoundMismatch,
+    TaskSamplerDoesNotFit,
     TaskSamplesZero,
     TaskServerMismatch,
     TaskTermsMismatch,
@@ -35,6 +36,7 @@ def verify_task(state: State, task: Task, chain_id: bytes, params: ChainParams, 
     verify_task_round(task, record)
     verify_task_times(task, record.order, timestamp)
     verify_task_clients(task, record.order)
+    verify_task_sampler(task)
     verify_task_terms(task, record.order, params)
     task.verify_server(chain_id)
     verify_commitments(task, chain_id)
@@ -82,6 +84,16 @@ def verify_task_clients(task: Task, order: Order) -> None:
             raise TaskSamplesZero(f"update {index} rests on no samples; leave it out")
 
 
+def verify_task_sampler(task: Task) -> None:
+    """Raises TaskSamplerDoesNotFit unless the task's sampler serves so many clients: a race must not lack miners."""
+    sampler, clients = task.problem.sampler, task.problem.clients
+    if clients > sampler.most_clients:
+        raise TaskSamplerDoesNotFit(
+            f"the task has {clients} clients, the sampler {sampler.name} serves {sampler.most_clients} at most; choose "
+            "fewer clients, or order with another sampler"
+        )
+
+
 def verify_task_terms(task: Task, order: Order, params: ChainParams) -> None:
     """Raises TaskTermsMismatch, naming the field, unless the task keeps to its order (and the chain's norm).
 
@@ -94,6 +106,7 @@ def verify_task_terms(task: Task, order: Order, params: ChainParams) -> None:
         "aggregation": (problem.aggregation, order.aggregation),
         "utility": (problem.utility, order.utility),
         "baseline": (problem.baseline, order.baseline),
+        "sampler": (problem.sampler, order.sampler),
         "evaluation_set": (problem.evaluation_set, order.evaluation_set),
         "train_price": (task.train_price, prices.train),
         "com_price": (task.com_price, prices.com),

@@ -16,6 +16,7 @@ from fedcoin.core.errors import (
     OrderExpired,
     OrderRatioInvalid,
     OrderRoundsOutOfRange,
+    OrderSamplerDoesNotFit,
     OrderSharesZero,
 )
 from fedcoin.core.params import MAX_CLIENTS, MAX_SUPPLY, ChainParams
@@ -148,7 +149,7 @@ def verify_order_terms(order: Order) -> None:
     """All rules for an order's terms.
 
     Raises AmountOutOfRange, OrderRoundsOutOfRange, OrderSharesZero, OrderRatioInvalid, OrderClientsOutOfRange,
-    OrderAmountTooSmall.
+    OrderSamplerDoesNotFit, OrderAmountTooSmall.
     """
     verify_order_ranges(order)
     verify_rounds_paid(order)
@@ -165,6 +166,17 @@ def verify_order_ranges(order: Order) -> None:
     if not 1 <= order.min_clients <= MAX_CLIENTS:
         raise OrderClientsOutOfRange(
             f"the order wants {order.min_clients} clients at least; choose between 1 and {MAX_CLIENTS}"
+        )
+    verify_order_sampler(order)
+
+
+def verify_order_sampler(order: Order) -> None:
+    """Raises OrderSamplerDoesNotFit if no round could have both clients enough and few enough."""
+    most = order.sampler.most_clients
+    if order.min_clients > most:
+        raise OrderSamplerDoesNotFit(
+            f"the order wants {order.min_clients} clients at least, the sampler {order.sampler.name} serves {most} at "
+            "most; choose fewer clients or another sampler"
         )
 
 

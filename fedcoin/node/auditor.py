@@ -12,7 +12,7 @@ from fedcoin.consensus.audit import Rows, WholeLeaves, fits, judge_proofs, judge
 from fedcoin.consensus.messages import Audit, AuditFinished, AuditItem, Leaves, StartAudit, Verdict
 from fedcoin.core.errors import FedCoinError
 from fedcoin.core.task import Problem
-from fedcoin.node.evaluator_process import LoadedProblem
+from fedcoin.node.evaluator_protocol import LoadedProblem
 from fedcoin.rpc.views import LeafProof
 
 log = logging.getLogger("fedcoin.audit")
@@ -31,7 +31,7 @@ class LeafSource(Protocol):
 
 
 class AuditEvaluator(Protocol):
-    """What an audit needs of an evaluator; EvaluatorProcess is one."""
+    """What an audit needs of an evaluator; every RaceEvaluator is one."""
 
     async def prepare(self, problem: Problem, blobs: Mapping[bytes, bytes]) -> LoadedProblem:
         """Loads a problem and says how large it is."""

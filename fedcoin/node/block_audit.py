@@ -1,7 +1,7 @@
 """The audit of a settled block by anybody: recompute its Shapley vector from public data and check who was paid what.
 
 Nothing the block says is taken on trust but its place on the chain: updates and evaluation set are fetched by digest,
-permutations drawn anew (Alg. 1 line 5), marginal contributions recomputed (lines 6–11), the average (line 16), the
+coalitions drawn anew (Alg. 1 line 5), marginal contributions recomputed (lines 6–11), the average (line 16), the
 winning condition (line 17) and the payments (Alg. 3 lines 9 to 12) derived again.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,24 +24,18 @@ from fedcoin.core.estimate import Estimate
 from fedcoin.core.keys import address_of
 from fedcoin.core.merkle import verify_inclusion
 from fedcoin.core.params import UTILITY_SCALE
-from fedcoin.core.task import Baseline, Problem, RaceKind, Task, Utility
+from fedcoin.core.task import Problem, RaceKind, Task
 from fedcoin.ledger.settlement import client_payouts
 from fedcoin.node.audit_rules import rule_reasons
+from fedcoin.node.preparation import Preparer
 from fedcoin.rpc.handlers import MinerHandler
-from fedcoin.shapley.leaves import (
-    BASELINE_SAMPLES,
-    EVALUATIONS_PER_SAMPLE,
-    FREE_SAMPLES,
-    LOSS_TOLERANCE,
-    LeafLog,
-    check_leaf,
-    decode_leaf,
-)
+from fedcoin.shapley.iterations import Iterations
+from fedcoin.shapley.leaves import LeafLog, decode_leaf
 from fedcoin.shapley.mean import averaged
-from fedcoin.shapley.permutations import permutation, permutations
+from fedcoin.shapley.samplers import open_sampler
 
 Progress = Callable[[int, int], None]
-"""Called with (iterations recomputed, iterations to recompute)."""
+"""Called with (iterations recomputed, iterations to recompute), or coalitions instead of iterations."""
 FetchBlob = Callable[[bytes], Awaitable[bytes]]
 """The blob with that digest, from whoever holds it. Raises BlobNotFound."""
 MinerByKey = Callable[[bytes], Awaitable[MinerHandler | None]]
@@ -49,10 +44,9 @@ Values = NDArray[np.int64]
 Totals = list[tuple[tuple[int, ...], int]]
 """(total, time) of each estimate."""
 
-_EVALUATIONS = 4096
-# Coalitions evaluated between two reports of progress.
-_ROWS = 500_000
-# Coalitions listed at once where there are so few different ones that most are repetitions.
+_FIRST_EVALUATIONS, _MOST_EVALUATIONS = 4096, 1 << 20
+# Coalitions evaluated between two reports of progress: more and more, until they take _REPORT_SECONDS.
+_REPORT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -114,12 +108,14 @@ async def audit_block(
     seed: int | None = None,
     device: str = "auto",
     progress: Progress = lambda done, total: None,
+    preparing: Progress = lambda done, total: None,
 ) -> BlockAudit:
     """Recompute `block`, a TASK block of the chain of `node`.
 
     All iterations of all estimates are recomputed; with `iterations` only that many of each, drawn at random, and then
-    the miners are asked for those leaves with their Merkle paths. Raises NotASettlement for an AUDIT block,
-    LeavesNotFound where a sample's leaves are no longer held, BlobNotFound and BlobMismatch for the inputs.
+    the miners are asked for those leaves with their Merkle paths. `progress` is told of iterations, `preparing` before
+    that of the coalitions on which all of them build (none for some samplers). Raises NotASettlement for an AUDIT
+    block, LeavesNotFound where a sample's leaves are no longer held, BlobNotFound and BlobMismatch for the inputs.
     """
     task = block.task
     if task is None or block.header.kind is not RaceKind.TASK:
@@ -130,6 +126,7 @@ async def audit_block(
     totals: Totals | None = None
     if _possible(block, task):
         evaluator = await _Recomputation.open(fetch_blob, task.problem, device)
+        await evaluator.prepare(preparing)
         checker = _Checker(evaluator, block, miner_by_key, random.Random(seed), progress, iterations)
         estimates = [await checker.check(estimate) for estimate in block.certificate]
         totals = checker.totals
@@ -156,19 +153,22 @@ def _possible(block: Block, task: Task) -> bool:
 
 
 class _Recomputation:
-    """The problem's evaluator, and how far leaves may differ for reasons of rounding."""
+    """The problem's iterations, and how far leaves may differ for reasons of rounding."""
 
-    def __init__(self, problem: Problem, marginals: Callable[[Values], Values], samples: int) -> None:
-        self.problem = problem
-        self.marginals = marginals
-        self.samples = samples
+    def __init__(self, problem: Problem, iterations: Iterations, samples: int) -> None:
+        """`samples`: of the evaluation set."""
+        self.clients = problem.clients
+        self._problem = problem
+        self._iterations = iterations
+        self._sampler = open_sampler(problem.sampler, problem.clients)
+        self._samples = samples
 
     @classmethod
     async def open(cls, fetch_blob: FetchBlob, problem: Problem, device: str) -> _Recomputation:
         """Fetches everything by digest and builds the evaluator."""
         # Loaded here, so that commands that evaluate nothing start without torch.
         from fedcoin.learning.evaluation_set import decode_evaluation_set
-        from fedcoin.learning.evaluator import marginals, open_evaluator
+        from fedcoin.learning.evaluator import open_evaluator
 
         blobs: dict[bytes, bytes] = {}
         for digest in dict.fromkeys(problem.blobs):
@@ -188,20 +188,40 @@ class _Recomputation:
             device,
         )
         _, labels = decode_evaluation_set(blobs[problem.evaluation_set], problem.model)
-        return cls(problem, lambda orders: marginals(evaluator, orders), len(labels))
+        return cls(problem, Iterations(problem.sampler, evaluator), len(labels))
 
-    def tolerance(self, orders: Values, leaves: Values) -> int:
-        """How far Σ over clients |total| may be off over these iterations: as `check_leaf`, each prefix counted twice,
-        because a marginal contribution is the difference of two prefixes."""
-        count, clients = leaves.shape
-        shifted = self.problem.baseline is Baseline.STARTING_MODEL
-        if self.problem.utility is Utility.ACCURACY:
-            answers = FREE_SAMPLES + self.samples * clients // EVALUATIONS_PER_SAMPLE
-            shift = BASELINE_SAMPLES + self.samples // EVALUATIONS_PER_SAMPLE if shifted else 0
-            per_leaf = (2 * answers + shift) * UTILITY_SCALE // self.samples + 2 * clients * (2 if shifted else 1)
-            return count * per_leaf
-        prefixes = np.abs(np.cumsum(np.take_along_axis(leaves, orders, axis=1), axis=1))
-        return 2 * (2 if shifted else 1) * int((np.maximum(prefixes, UTILITY_SCALE) // LOSS_TOLERANCE + 1).sum())
+    async def prepare(self, progress: Progress) -> None:
+        """Evaluates what all leaves build on; in parts, since that can take minutes."""
+        preparer, state = Preparer(self._iterations), self._iterations.preparation
+        while not state.done:
+            preparer.work(_REPORT_SECONDS)
+            progress(state.evaluated, len(state.values))
+            await asyncio.sleep(0)  # let the connection answer its peer
+
+    def leaves(self, estimate: Estimate, indices: Sequence[int]) -> Values:
+        """The leaves of iterations `indices` of an estimate's miner in its race, int64 [n, K]."""
+        return self._iterations.leaves(estimate.race, estimate.miner, indices)
+
+    def tolerance(self, estimate: Estimate, indices: Sequence[int], leaves: Values) -> int:
+        """How far Σ over clients |total| may be off over these iterations."""
+        problem = self._problem
+        return self._sampler.tolerance(
+            leaves, estimate.race, estimate.miner, indices, problem.utility, self._samples, problem.baseline
+        )
+
+    def check(self, claimed: Sequence[int], recomputed: Values, estimate: Estimate, index: int) -> None:
+        """Raises LeafMismatch unless a leaf is its recomputation but for rounding."""
+        problem = self._problem
+        self._sampler.check(
+            claimed,
+            recomputed.tolist(),
+            estimate.race,
+            estimate.miner,
+            index,
+            problem.utility,
+            self._samples,
+            problem.baseline,
+        )
 
 
 class _Checker:
@@ -221,12 +241,13 @@ class _Checker:
         self._rng = rng
         self._progress = progress
         self._iterations = iterations
-        self._clients = evaluator.problem.clients
-        few = 2**self._clients <= _EVALUATIONS
-        self._chunk = max(1, (_ROWS if few else _EVALUATIONS) // max(1, self._clients))
+        self._clients = evaluator.clients
+        self._chunk = max(1, _FIRST_EVALUATIONS // self._clients)
+        self._most = max(1, _MOST_EVALUATIONS // self._clients)
+        self._reported = time.monotonic()
         self._done = 0
-        times = [estimate.time for estimate in block.certificate]
-        self._all = sum(time if iterations is None else min(time, iterations) for time in times)
+        counts = [estimate.time for estimate in block.certificate]
+        self._all = sum(count if iterations is None else min(count, iterations) for count in counts)
         self.totals: Totals | None = [] if iterations is None else None
         """(total, time) recomputed of each estimate; None when only samples are."""
 
@@ -241,10 +262,10 @@ class _Checker:
         tolerance = 0
         while log.time < estimate.time:
             count = min(self._chunk, estimate.time - log.time)
-            orders = permutations(estimate.race, estimate.miner, log.time, count, self._clients)
-            leaves = self._evaluator.marginals(orders)
+            indices = range(log.time, log.time + count)
+            leaves = self._evaluator.leaves(estimate, indices)
             log.extend(leaves)
-            tolerance += self._evaluator.tolerance(orders, leaves)
+            tolerance += self._evaluator.tolerance(estimate, indices, leaves)
             await self._advance(count)
         if self.totals is not None:
             self.totals.append((log.total, log.time))
@@ -268,13 +289,13 @@ class _Checker:
                 f"{_name(estimate)} cannot be asked for its leaves: audit without a limit of iterations"
             )
         exact, deviation, reason = True, 0, ""
-        for at in range(0, count, self._chunk):
-            part = indices[at : at + self._chunk]
+        rest = indices
+        while rest:
+            part, rest = rest[: self._chunk], rest[self._chunk :]
             proofs = await miner.leaves(estimate.race, estimate.miner, estimate.time, part)
-            orders = [permutation(estimate.race, estimate.miner, index, self._clients) for index in part]
-            recomputed = self._evaluator.marginals(np.array(orders, dtype=np.int64))
+            recomputed = self._evaluator.leaves(estimate, part)
             by_index = {proof.index: proof for proof in proofs}
-            for index, order, row in zip(part, orders, recomputed, strict=True):
+            for index, row in zip(part, recomputed, strict=True):
                 proof = by_index.get(index)
                 if proof is None:
                     raise LeavesNotFound(f"{_name(estimate)} did not hand out its leaf {index}")
@@ -283,19 +304,18 @@ class _Checker:
                 off = max(abs(int(ours) - theirs) for ours, theirs in zip(row, claimed, strict=True))
                 exact, deviation = exact and off == 0, max(deviation, off)
                 try:
-                    self._check_leaf(claimed, row, order)
+                    self._evaluator.check(claimed, row, estimate, index)
                 except LeafMismatch as error:
                     reason = reason or f"{_name(estimate)}: leaf {index}: {error.message}"
             await self._advance(len(part))
         return EstimateAudit(estimate.miner, estimate.time, count, exact, deviation / UTILITY_SCALE, reason)
 
-    def _check_leaf(self, claimed: Sequence[int], recomputed: Values, order: Sequence[int]) -> None:
-        problem = self._evaluator.problem
-        check_leaf(claimed, recomputed, order, problem.utility, self._evaluator.samples, problem.baseline)
-
     async def _advance(self, count: int) -> None:
         self._done += count
         self._progress(self._done, self._all)
+        if time.monotonic() - self._reported < _REPORT_SECONDS:
+            self._chunk = min(2 * self._chunk, self._most)
+        self._reported = time.monotonic()
         await asyncio.sleep(0)  # let the connection answer its peer
 
 

@@ -1,15 +1,20 @@
-"""Chain parameters that a new network gets unless its maker says otherwise."""
+"""What a new network and its orders get unless their maker says otherwise."""
 
 from __future__ import annotations
 
 from fedcoin.core.params import UTILITY_SCALE, ChainParams
+from fedcoin.core.task import Sampler
+
+DEFAULT_SAMPLER = Sampler.HYBRID
+"""Of orders, and of the genesis problem (docs/adr/0008-hybrid-sampler.md)."""
 
 DEFAULT_PARAMS = ChainParams(
     name="fedcoin",
     target_interval_ms=60_000,
     audit_interval_ms=5_000,
     difficulty_window=10,
-    initial_difficulty=UTILITY_SCALE // 50,
+    # Some thousand iterations of the hybrid sampler for 100 clients.
+    initial_difficulty=UTILITY_SCALE // 500,
     initial_audit_difficulty=UTILITY_SCALE // 20,
     # At D = 0.0001 a race takes some hundred thousand iterations: the most that a block may cost (§6.3).
     min_difficulty=UTILITY_SCALE // 10_000,

@@ -16,6 +16,9 @@ from fedcoin.rpc.calls import Deadlines
 from fedcoin.rpc.tls import ClientTls, ServerTls
 from fedcoin.rpc.views import TrainingSettings
 
+EVALUATORS = ("local", "ray")
+"""What may evaluate coalitions for a miner."""
+
 
 @dataclass(frozen=True)
 class TlsPaths:
@@ -109,6 +112,14 @@ class MinerConfig(NodeConfig):
     """How often a running race's estimate is broadcast."""
     audit_share: float = 0.05
     """Work spent on recomputing the leaves of others, as a share of own mining."""
+    evaluator_memory_mb: int = 0
+    """Working memory of one task's evaluation at most, MiB; 0: chosen from what is free. No result depends on it."""
+    evaluator: str = "local"
+    """local: a process on this machine; ray: the workers of a Ray cluster of the miner's own."""
+    ray_address: str = ""
+    """HOST:PORT of that cluster's head; empty: what RAY_ADDRESS says, or a Ray started on this machine."""
+    ray_workers: int = 0
+    """At most; 0: as many as the cluster has room for."""
 
     def check(self) -> None:
         """Raises ConfigInvalid, naming the field."""
@@ -119,6 +130,14 @@ class MinerConfig(NodeConfig):
             raise ConfigInvalid("audit_share must be from 0 to 1")
         if self.max_peers < 1 or self.mempool_capacity < 1 or self.estimate_interval_ms < 1:
             raise ConfigInvalid("max_peers, mempool_capacity and estimate_interval_ms must be positive")
+        if self.evaluator_memory_mb < 0:
+            raise ConfigInvalid("evaluator_memory_mb must not be negative")
+        if self.evaluator not in EVALUATORS:
+            raise ConfigInvalid(f"evaluator: {self.evaluator!r} is none of {', '.join(EVALUATORS)}")
+        if self.ray_workers < 0:
+            raise ConfigInvalid("ray_workers must not be negative")
+        if self.evaluator != "ray" and (self.ray_address or self.ray_workers):
+            raise ConfigInvalid('ray_address and ray_workers are for evaluator = "ray"')
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The node's side of the evaluator: a process of its own, so that evaluation never holds up the event loop.
 
-Requests are served one at a time; those of audits overtake those of mining. A worker that dies (out of memory, say) is
-started again and the request repeated once; if it dies again, that request fails with EvaluatorFailed and the next one
-gets a new worker.
+Requests are served one at a time; those of audits overtake those of mining. The preparation of a problem, which may
+take minutes, is cut into slices with a turn each. A worker that dies (out of memory, say) is started again and the
+request repeated once; if it dies again, that request fails with EvaluatorFailed and the next one gets a new worker.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,36 +27,46 @@ from fedcoin.consensus.messages import RaceInfo
 from fedcoin.core.errors import EvaluatorFailed, FedCoinError
 from fedcoin.core.task import PROBLEM, Problem
 from fedcoin.node.evaluator_frames import PREFIX, Head, Leaves, frame_start, rows_from
+from fedcoin.node.evaluator_protocol import AUDIT, MINING, LoadedProblem
 from fedcoin.node.priority import PriorityLock
 
 log = logging.getLogger("fedcoin.evaluator")
 
 T = TypeVar("T")
 
-_AUDIT, _MINING = 0, 1
 _PIECE = 1 << 20
 _RACES = 4
+_KNOWN_PROBLEMS = 64
+_SLICE_SECONDS = {AUDIT: 0.5, MINING: 0.25}
+"""Of a preparation, by priority: how long others wait for it. An audit has a deadline, and a race that is mined takes
+the turns between its slices."""
+_PROGRESS_SECONDS = 5.0
+_MOST_DEATHS = 2
 _STOP_SECONDS = 2.0
 _SECONDS_TO_START = 120.0
 _COMMAND = "from fedcoin.node.evaluator_worker import main; main()"
-
-
-@dataclass(frozen=True)
-class LoadedProblem:
-    """A problem that the evaluator holds."""
-
-    clients: int
-    """K."""
-    samples: int
-    """Of the evaluation set."""
 
 
 class _WorkerDied(Exception):
     """The worker has ended, or said that it cannot go on."""
 
 
+@dataclass
+class _Request:
+    """What somebody waits for. It may need several turns."""
+
+    priority: int
+    deaths: int = 0
+    """Workers that have died over it."""
+
+
 class EvaluatorProcess:
-    """Evaluates coalitions in a spawned process."""
+    """Evaluates coalitions in a spawned process: the RaceEvaluator of one machine."""
+
+    _command = _COMMAND
+    """The Python program of the worker; it gets the arguments of `_start`."""
+    _stop_seconds = _STOP_SECONDS
+    """How long the worker may take to end by itself."""
 
     def __init__(self) -> None:
         self.device = ""
@@ -64,7 +75,7 @@ class EvaluatorProcess:
         """How often a worker was started again."""
         self.iterations_per_second = 0.0
         """Of the last `mine`."""
-        self._arguments = ("1", "auto")
+        self._arguments: tuple[str, ...] = ()
         self._worker: asyncio.subprocess.Process | None = None
         self._errors: asyncio.Task[None] | None = None
         self._last_words: deque[str] = deque(maxlen=20)
@@ -78,16 +89,21 @@ class EvaluatorProcess:
         """Process id of the worker, while there is one."""
         return self._worker.pid if self._worker else None
 
-    async def start(self, threads: int | None = None, device: str = "auto") -> None:
+    async def start(self, threads: int | None = None, device: str = "auto", memory_mb: int = 0) -> None:
         """Starts the worker. `threads` of the CPU: all cores but one if None. `device`: as `resolve_device`.
 
-        Raises DeviceUnavailable, EvaluatorFailed.
+        `memory_mb`: working memory of one problem's evaluation at most, in MiB; 0: chosen from what is free. Raises
+        DeviceUnavailable, EvaluatorFailed.
         """
         count = threads or max(1, (os.cpu_count() or 2) - 1)
-        self._arguments = (str(count), device)
+        await self._start(str(count), device, str(memory_mb))
+
+    async def _start(self, *arguments: str) -> None:
+        """Starts the worker with these arguments, the first of them its threads."""
+        self._arguments = arguments
         self._stopped = False
         try:
-            await self._served(_MINING, self._ensure_worker)
+            await self._served(_Request(MINING), self._ensure_worker)
         except FedCoinError:
             await self.stop()
             raise
@@ -96,20 +112,18 @@ class EvaluatorProcess:
         """Gets ready to mine a race. `blobs` by digest; each is asked for once and may be read from disk then.
 
         The blobs are kept hold of, for a worker that must be started again. Raises what is wrong with the problem
-        (the errors of `open_evaluator`), EvaluatorFailed.
+        (the errors of `open_evaluator`, SamplerDoesNotFit), EvaluatorFailed.
         """
-        loaded = await self.prepare(info.problem, blobs, _MINING)
+        loaded = await self._prepared(_Request(MINING), info.problem, blobs)
         self._races[info.race] = (info, blobs)
         while len(self._races) > _RACES:
             self._races.popitem(last=False)
         return loaded
 
-    async def prepare(self, problem: Problem, blobs: Mapping[bytes, bytes], priority: int = _AUDIT) -> LoadedProblem:
-        """Loads a problem unless it is loaded, and says how large it is. Raises as `load`."""
+    async def prepare(self, problem: Problem, blobs: Mapping[bytes, bytes], priority: int = AUDIT) -> LoadedProblem:
+        """Loads a problem unless it was loaded before, and says how large it is. Raises as `load`."""
         known = self._samples.get(problem.id())
-        if known is not None:
-            return known
-        return await self._served(priority, lambda: self._send_problem(problem, blobs))
+        return known or await self._prepared(_Request(priority), problem, blobs)
 
     async def mine(self, race: bytes, start: int, seconds: float, max_iterations: int) -> tuple[int, Leaves]:
         """(start, leaves): iterations from `start` of a loaded race, as many as fit in about `seconds`, at least 1.
@@ -121,7 +135,7 @@ class EvaluatorProcess:
             raise ValueError("load the race before mining it")
         info, blobs = self._races[race]
         head = {"op": "mine", "miner": info.miner.hex(), "start": start, "seconds": seconds, "limit": max_iterations}
-        return start, await self._evaluate(_MINING, head, race, info.problem, blobs)
+        return start, await self._evaluate(MINING, head, race, info.problem, blobs)
 
     async def recompute(
         self, problem: Problem, blobs: Mapping[bytes, bytes], race: bytes, miner: bytes, indices: Sequence[int]
@@ -130,13 +144,13 @@ class EvaluatorProcess:
         if not indices:
             return np.zeros((0, problem.clients), dtype=np.int64)
         head = {"op": "recompute", "miner": miner.hex(), "indices": list(indices)}
-        return await self._evaluate(_AUDIT, head, race, problem, blobs)
+        return await self._evaluate(AUDIT, head, race, problem, blobs)
 
     async def stop(self) -> None:
         """Ends the worker. What it was asked for fails with EvaluatorFailed."""
         self._stopped = True
         await self._end_worker()
-        async with self._turn.at(_MINING):
+        async with self._turn.at(MINING):
             await self._end_worker()  # one that was being started meanwhile
 
     # --- one request -------------------------------------------------------------------------------------------------
@@ -144,66 +158,91 @@ class EvaluatorProcess:
     async def _evaluate(
         self, priority: int, head: Head, race: bytes, problem: Problem, blobs: Mapping[bytes, bytes]
     ) -> Leaves:
-        request = {**head, "race": race.hex(), "problem": problem.id().hex()}
+        request = _Request(priority)
+        question = {**head, "race": race.hex(), "problem": problem.id().hex()}
+        while True:
+            answer, body = await self._served(request, lambda: self._ask(question))
+            if not answer.get("missing"):
+                break
+            await self._prepared(request, problem, blobs)
+        if head["op"] == "mine":
+            self.iterations_per_second = answer["count"] / max(answer["seconds"], 1e-6)
+        return rows_from(body, answer["clients"])
 
-        async def exchange() -> Leaves:
-            answer, body = await self._ask(request)
+    async def _prepared(self, request: _Request, problem: Problem, blobs: Mapping[bytes, bytes]) -> LoadedProblem:
+        """Loads a problem if the worker does not have it, and prepares it, one turn for each slice of time."""
+        key = problem.id()
+        question = {"op": "prepare", "problem": key.hex(), "seconds": _SLICE_SECONDS[request.priority]}
+
+        async def slice_of_it() -> Head:
+            # Asked in its turn: somebody else may have brought the problem while this waited.
+            answer, _ = await self._ask(question)
             if answer.get("missing"):
                 await self._send_problem(problem, blobs)
-                answer, body = await self._ask(request)
-            if head["op"] == "mine":
-                self.iterations_per_second = answer["count"] / max(answer["seconds"], 1e-6)
-            return rows_from(body, answer["clients"])
+                answer, _ = await self._ask(question)
+            return answer
 
-        return await self._served(priority, exchange)
+        told = time.monotonic()
+        while not (answer := await self._served(request, slice_of_it))["done"]:
+            if time.monotonic() - told > _PROGRESS_SECONDS:
+                told = time.monotonic()
+                share = 100 * answer["evaluated"] // answer["evaluations"]
+                log.info("preparing problem %s of %d clients: %d%%", key.hex()[:12], answer["clients"], share)
+        loaded = self._samples[key] = LoadedProblem(answer["clients"], answer["samples"])
+        while len(self._samples) > _KNOWN_PROBLEMS:
+            self._samples.popitem(last=False)
+        return loaded
 
-    async def _send_problem(self, problem: Problem, blobs: Mapping[bytes, bytes]) -> LoadedProblem:
+    async def _send_problem(self, problem: Problem, blobs: Mapping[bytes, bytes]) -> None:
         try:
             for digest in dict.fromkeys(problem.blobs):
                 await self._write({"op": "blob", "digest": digest.hex()}, blobs[digest])
         except FedCoinError:
             await self._write({"op": "drop"})
             raise
-        answer, _ = await self._ask({"op": "load"}, PROBLEM.encode(problem))
-        loaded = LoadedProblem(answer["clients"], answer["samples"])
-        self._samples[problem.id()] = loaded
-        while len(self._samples) > 64:
-            self._samples.popitem(last=False)
-        return loaded
+        await self._ask({"op": "load"}, PROBLEM.encode(problem))
 
-    async def _served(self, priority: int, exchange: Callable[[], Awaitable[T]]) -> T:
+    async def _served(self, request: _Request, exchange: Callable[[], Awaitable[T]]) -> T:
         """Runs an exchange with the worker in turn, and once more with a new worker if that one dies."""
-        task = asyncio.ensure_future(self._in_turn(priority, exchange))
+        begun = False
+
+        async def in_turn() -> T:
+            nonlocal begun
+            async with self._turn.at(request.priority):
+                begun = True
+                return await self._repeated(request, exchange)
+
+        task = asyncio.ensure_future(in_turn())
         try:
-            # A caller that loses interest must not leave half an exchange behind.
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            if begun:
+                # A caller that loses interest must not leave half an exchange behind.
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            else:
+                task.cancel()
             raise
 
-    async def _in_turn(self, priority: int, exchange: Callable[[], Awaitable[T]]) -> T:
-        async with self._turn.at(priority):
-            reason = ""
-            for _ in range(2):
-                try:
-                    await self._ensure_worker()
-                    return await exchange()
-                except (_WorkerDied, OSError, EOFError) as error:
-                    reason = self._why(error)
-                    await self._end_worker()
-                    if self._stopped:
-                        break
+    async def _repeated(self, request: _Request, exchange: Callable[[], Awaitable[T]]) -> T:
+        reason = ""
+        while request.deaths < _MOST_DEATHS and not self._stopped:
+            try:
+                await self._ensure_worker()
+                return await exchange()
+            except (_WorkerDied, OSError, EOFError) as error:
+                reason = self._why(error)
+                request.deaths += 1
+                await self._end_worker()
+                if not self._stopped:
                     log.warning("the evaluator process has ended: %s", reason)
-                except FedCoinError:
-                    raise
-                except BaseException:
-                    await self._end_worker()  # it may be in the middle of an answer
-                    raise
-            if self._stopped:
-                raise EvaluatorFailed("the evaluator has been stopped")
-            raise EvaluatorFailed(
-                f"the evaluator process died twice over a request ({reason}): is there enough memory?"
-            )
+            except FedCoinError:
+                raise
+            except BaseException:
+                await self._end_worker()  # it may be in the middle of an answer
+                raise
+        if self._stopped:
+            raise EvaluatorFailed("the evaluator has been stopped")
+        raise EvaluatorFailed(f"the evaluator process died twice over a request ({reason}): is there enough memory?")
 
     async def _ask(self, head: Head, body: bytes = b"") -> tuple[Head, bytes]:
         await self._write(head, body)
@@ -243,7 +282,7 @@ class EvaluatorProcess:
         if self.device:
             self.restarts += 1
         await self._end_worker()
-        threads, device = self._arguments
+        threads = self._arguments[0]
         root = str(Path(fedcoin.__file__).parents[1])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
@@ -254,7 +293,7 @@ class EvaluatorProcess:
         }
         # In a session of its own, Ctrl-C in a terminal does not reach it. -P keeps the working directory off the path.
         self._worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-c", _COMMAND, threads, device,
+            sys.executable, "-P", "-c", self._command, *self._arguments,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             start_new_session=True, env=environment, limit=4 * _PIECE,
         )  # fmt: skip
@@ -285,12 +324,12 @@ class EvaluatorProcess:
         # What nobody reads any more must be read, or the end of the pipe is never seen.
         rest = asyncio.create_task(_read_out(worker.stdout))
         try:
-            await asyncio.wait_for(worker.wait(), _STOP_SECONDS)
+            await asyncio.wait_for(worker.wait(), self._stop_seconds)
         except TimeoutError:
             with suppress(ProcessLookupError):
                 worker.kill()
             with suppress(TimeoutError):
-                await asyncio.wait_for(worker.wait(), _STOP_SECONDS)
+                await asyncio.wait_for(worker.wait(), self._stop_seconds)
         await asyncio.wait({rest, *filter(None, [errors])}, timeout=_STOP_SECONDS)
         for task in filter(None, [rest, errors]):
             task.cancel()

@@ -1,4 +1,4 @@
-"""The evaluator's own process: `main()` with the arguments <threads> <device>.
+"""The evaluator's own process: `main()` with the arguments <threads> <device> <memory in MiB, or 0>.
 
 It reads requests from standard input and answers on what was its standard output (see evaluator_frames.py), one at a
 time. It keeps the evaluators of the last few problems. When its input ends its parent has gone, and so does it.
@@ -9,8 +9,10 @@ time. It keeps the evaluators of the last few problems. When its input ends its 
     {op: "blob", digest} + blob                        none; kept until the next "load"
     {op: "drop"}                                       none; forgets such blobs
     {op: "load"} + problem                             {clients, samples}
-    {op: "mine", problem, race, miner, start, seconds, {clients, count, seconds} + rows; or {missing: true}
-     limit}
+    {op: "prepare", problem, seconds}                  {done, clients, samples, evaluated, evaluations}; or
+                                                       {missing: true}: load it first
+    {op: "mine", problem, race, miner, start, seconds, {clients, count, seconds} + rows; or {missing: true}: load
+     limit}                                            and prepare it first, until that is done
     {op: "recompute", problem, race, miner, indices}   the same
     any                                                {error, message}: a FedCoinError; the worker goes on
     any                                                {crash}: anything else; the worker ends
@@ -25,44 +27,46 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from fedcoin.core.errors import FedCoinError
 from fedcoin.core.task import PROBLEM, Problem
 from fedcoin.node.evaluator_frames import Head, Leaves, frame_start, read_frame, rows_body
-from fedcoin.shapley.permutations import permutation, permutations
-
-if TYPE_CHECKING:
-    from fedcoin.learning.evaluator import TorchEvaluator
+from fedcoin.node.pace import Pace
+from fedcoin.node.preparation import KeptPreparations, Preparer
+from fedcoin.shapley.iterations import Iterations
 
 CACHED_PROBLEMS = 3
 """Evaluators kept: the race's, and those of audits."""
-_MOST_AT_ONCE = 256
-"""Iterations evaluated together at most."""
+_KEPT_BYTES = 32 << 20
+"""Of preparations, also of problems whose evaluators are gone: some seven problems of 1,024 clients."""
 
 
 class Loaded:
-    """A problem ready for evaluation."""
+    """A problem ready for evaluation, once it is prepared."""
 
-    def __init__(self, evaluator: TorchEvaluator, samples: int) -> None:
-        self.evaluator = evaluator
+    def __init__(self, iterations: Iterations, samples: int) -> None:
+        self.iterations = iterations
         self.samples = samples
-        self.seconds_each: float | None = None
-        """How long an iteration took of late."""
+        self.preparer = Preparer(iterations)
+        self.pace = Pace()
 
 
 class Evaluations:
     """Does what requests ask for."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, memory_mb: int = 0) -> None:
+        """`memory_mb`: working memory of one problem's evaluation at most, in MiB; 0: chosen from what is free."""
         self._device = device
+        self._memory_limit = memory_mb << 20 or None
         self._blobs: dict[bytes, bytes] = {}
         self._loaded: OrderedDict[bytes, Loaded] = OrderedDict()
+        self._preparations = KeptPreparations(_KEPT_BYTES)
 
     def answer(self, head: Head, body: bytes) -> tuple[Head, bytes] | None:
-        """The answer to one request. Raises the FedCoinErrors of `open_evaluator`."""
+        """The answer to one request. Raises the FedCoinErrors of `open_evaluator`, and SamplerDoesNotFit."""
         if head["op"] == "blob":
             self._blobs[bytes.fromhex(head["digest"])] = body
             return None
@@ -72,25 +76,33 @@ class Evaluations:
         if head["op"] == "load":
             blobs, self._blobs = self._blobs, {}
             loaded = self._load(PROBLEM.decode(body), blobs)
-            return {"clients": loaded.evaluator.clients, "samples": loaded.samples}, b""
+            return {"clients": loaded.iterations.clients, "samples": loaded.samples}, b""
         key = bytes.fromhex(head["problem"])
         if key not in self._loaded:
             return {"missing": True}, b""
         self._loaded.move_to_end(key)
         loaded = self._loaded[key]
+        if head["op"] == "prepare":
+            return _prepare(loaded, head["seconds"]), b""
+        if not loaded.preparer.done:
+            return {"missing": True}, b""
         race, miner = bytes.fromhex(head["race"]), bytes.fromhex(head["miner"])
         began = time.monotonic()
         if head["op"] == "mine":
             rows = _mine(loaded, race, miner, head["start"], head["seconds"], head["limit"])
         else:
-            rows = _recompute(loaded, race, miner, head["indices"])
+            rows = loaded.iterations.leaves(race, miner, head["indices"])
         seconds = time.monotonic() - began
-        return {"clients": loaded.evaluator.clients, "count": len(rows), "seconds": seconds}, rows_body(rows)
+        return {"clients": loaded.iterations.clients, "count": len(rows), "seconds": seconds}, rows_body(rows)
 
     def _load(self, problem: Problem, blobs: dict[bytes, bytes]) -> Loaded:
         from fedcoin.learning.evaluation_set import decode_evaluation_set
         from fedcoin.learning.evaluator import open_evaluator
 
+        key = problem.id()
+        if key in self._loaded:
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
         while len(self._loaded) >= CACHED_PROBLEMS:  # before memory for one more is taken
             self._loaded.popitem(last=False)
         evaluator = open_evaluator(
@@ -103,44 +115,53 @@ class Evaluations:
             problem.utility,
             problem.baseline,
             self._device,
+            self._memory_limit,
         )
+        iterations = Iterations(problem.sampler, evaluator, self._preparations.get(key))
+        self._preparations.keep(key, iterations.preparation)
         _, labels = decode_evaluation_set(blobs[problem.evaluation_set], problem.model)
-        loaded = Loaded(evaluator, len(labels))
-        self._loaded[problem.id()] = loaded
+        loaded = Loaded(iterations, len(labels))
+        self._loaded[key] = loaded
         return loaded
 
 
-def _mine(loaded: Loaded, race: bytes, miner: bytes, start: int, seconds: float, limit: int) -> Leaves:
-    """As many iterations from `start` as fit in about `seconds`, at least 1 and at most `limit` (Alg. 1 lines 4–12)."""
-    from fedcoin.learning.evaluator import marginals
+def _prepare(loaded: Loaded, seconds: float) -> Head:
+    """Goes on with the preparation for about `seconds`, and says how far it is."""
+    done = loaded.preparer.work(seconds)
+    state = loaded.iterations.preparation
+    return {
+        "done": done,
+        "clients": loaded.iterations.clients,
+        "samples": loaded.samples,
+        "evaluated": state.evaluated,
+        "evaluations": len(state.values),
+    }
 
-    clients = loaded.evaluator.clients
+
+def _mine(loaded: Loaded, race: bytes, miner: bytes, start: int, seconds: float, limit: int) -> Leaves:
+    """As many iterations from `start` as fit in about `seconds`, at most `limit` (Alg. 1 lines 4–12).
+
+    At least 1, and more where that takes hardly longer (see Pace).
+    """
     pieces: list[Leaves] = []
     done = 0
     deadline = time.monotonic() + seconds
     while done < limit:
         left = deadline - time.monotonic()
-        if done and left < (loaded.seconds_each or 0.0):
+        # Not for a few more, either: few at once take longer each, and would be what the next batch goes by.
+        if done and not (left >= seconds / 10 and loaded.pace.fits(left)):
             break
-        fit = int(left / loaded.seconds_each) if loaded.seconds_each else 1
-        count = max(1, min(fit, limit - done, _MOST_AT_ONCE))
+        count = loaded.pace.count(left, limit - done)
         began = time.monotonic()
-        pieces.append(marginals(loaded.evaluator, permutations(race, miner, start + done, count, clients)))
-        loaded.seconds_each = max((time.monotonic() - began) / count, 1e-6)
+        pieces.append(loaded.iterations.leaves(race, miner, range(start + done, start + done + count)))
+        loaded.pace.took(count, time.monotonic() - began)
         done += count
     return np.concatenate(pieces)
 
 
-def _recompute(loaded: Loaded, race: bytes, miner: bytes, indices: list[int]) -> Leaves:
-    """The leaves of given iterations of anyone."""
-    from fedcoin.learning.evaluator import marginals
-
-    clients = loaded.evaluator.clients
-    orders = [permutation(race, miner, index, clients) for index in indices]
-    return marginals(loaded.evaluator, np.array(orders, dtype=np.int64).reshape(-1, clients))
-
-
-def serve(requests: queue.Queue[tuple[Head, bytes]], output: BinaryIO, threads: int, device: str) -> None:
+def serve(
+    requests: queue.Queue[tuple[Head, bytes]], output: BinaryIO, threads: int, device: str, memory_mb: int = 0
+) -> None:
     """Answers requests for ever, or until something happens that is no FedCoinError."""
 
     def send(head: Head, body: bytes = b"") -> None:
@@ -154,7 +175,7 @@ def serve(requests: queue.Queue[tuple[Head, bytes]], output: BinaryIO, threads: 
         limit_threads(threads)
         chosen = str(resolve_device(device))
         send({"device": chosen, "threads": threads})
-        evaluations = Evaluations(chosen)
+        evaluations = Evaluations(chosen, memory_mb)
         while True:
             head, body = requests.get()
             try:
@@ -200,7 +221,7 @@ def main() -> None:
     requests: queue.Queue[tuple[Head, bytes]] = queue.Queue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     try:
-        serve(requests, output, int(sys.argv[1]), sys.argv[2])
+        serve(requests, output, int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
     except BrokenPipeError:
         pass
     finally:

@@ -22,8 +22,9 @@ from typing import Any
 from fedcoin.core.errors import ConfigInvalid, FedCoinError, MalformedEncoding, MalformedGenesis, WrongGenesis
 from fedcoin.core.genesis import GENESIS, Allocation, Genesis
 from fedcoin.core.params import ChainParams
-from fedcoin.core.task import Aggregation, Baseline, Problem, UpdateRef, Utility
+from fedcoin.core.task import Aggregation, Baseline, Problem, Sampler, UpdateRef, Utility
 from fedcoin.ledger.genesis import verify_genesis
+from fedcoin.node.chain_defaults import DEFAULT_SAMPLER
 from fedcoin.node.json_values import from_json, read_hex, to_json
 
 _FORMAT = "fedcoin-genesis"
@@ -49,13 +50,18 @@ class GenesisFile:
 
 
 def make_genesis(
-    params: ChainParams, allocations: Sequence[Allocation], miners: Sequence[bytes], timestamp: int
+    params: ChainParams,
+    allocations: Sequence[Allocation],
+    miners: Sequence[bytes],
+    timestamp: int,
+    sampler: Sampler = DEFAULT_SAMPLER,
 ) -> GenesisFile:
     """A genesis with a tiny problem for AUDIT races: softmax regression on scikit-learn's digits, K = 4.
 
-    The same arguments (and versions of torch and scikit-learn) give the same file. Raises InvalidGenesis.
+    `sampler` is the problem's. The same arguments (and versions of torch and scikit-learn) give the same file. Raises
+    InvalidGenesis.
     """
-    problem, blobs = _audit_problem()
+    problem, blobs = _audit_problem(sampler)
     genesis = Genesis(params, timestamp, tuple(allocations), tuple(miners), problem)
     verify_genesis(genesis)
     return GenesisFile(genesis, blobs)
@@ -158,7 +164,7 @@ def _blobs(data: Any, problem: Problem) -> dict[bytes, bytes]:
     return blobs
 
 
-def _audit_problem() -> tuple[Problem, dict[bytes, bytes]]:
+def _audit_problem(sampler: Sampler) -> tuple[Problem, dict[bytes, bytes]]:
     """Four clients of graded quality, each trained for one pass over its share of the digits."""
     from fedcoin.learning.datasets import load_dataset
     from fedcoin.learning.evaluation_set import encode_evaluation_set
@@ -185,6 +191,7 @@ def _audit_problem() -> tuple[Problem, dict[bytes, bytes]]:
         aggregation=Aggregation.UNWEIGHTED,
         utility=Utility.ACCURACY,
         baseline=Baseline.ZERO,
+        sampler=sampler,
         base_model=hashlib.sha256(encode(base)).digest(),
         evaluation_set=hashlib.sha256(evaluation_set).digest(),
         updates=tuple(references),

@@ -205,7 +205,8 @@ class Localnet:
         command += ["--server", self._address_of_server(), "--budget", f"{plan.budget} units"]
         command += ["--rounds", str(plan.rounds), "--model", plan.model, "--dataset", plan.dataset]
         command += ["--data-root", str(plan.data_root)] if plan.data_root else []
-        command += ["--utility", plan.utility, "--evaluation-samples", str(plan.evaluation_samples)]
+        command += ["--utility", plan.utility, "--sampler", plan.sampler]
+        command += ["--evaluation-samples", str(plan.evaluation_samples)]
         command += ["--min-clients", str(plan.clients), "--expires", str(plan.expires_minutes)]
         command += ["--out", str(self.folder / "model.safetensors"), "--bill", str(self.folder / "bill.json")]
         return await self.processes.start("requester", command, ends=True)

@@ -11,8 +11,9 @@ from fedcoin.core.errors import ConfigInvalid
 from fedcoin.core.genesis import Allocation
 from fedcoin.core.keys import ADDRESS_SIZE, PrivateKey
 from fedcoin.core.params import UNITS_PER_FDC, UTILITY_SCALE
+from fedcoin.core.task import Sampler
 from fedcoin.ledger.transactions import verify_order_terms
-from fedcoin.node.chain_defaults import DEFAULT_PARAMS
+from fedcoin.node.chain_defaults import DEFAULT_PARAMS, DEFAULT_SAMPLER
 from fedcoin.node.data_shares import ShareFacts, ShareRule, describe_shares
 from fedcoin.node.genesis_file import GenesisFile, make_genesis
 from fedcoin.node.network_report import ClientFacts
@@ -49,6 +50,8 @@ class LocalnetPlan:
     batch_size: int = 32
     learning_rate: float = 0.3
     utility: str = "accuracy"
+    sampler: str = DEFAULT_SAMPLER.name.lower()
+    """Of the order, and of the genesis problem."""
     evaluation_samples: int = 0
     """Test samples that measure a model; 0: all."""
     seed: int = 0
@@ -86,6 +89,7 @@ class LocalnetPlan:
             dataset=self.dataset,
             data_root=self.data_root,
             model=self.model,
+            sampler=Sampler[self.sampler.upper()],
             min_clients=self.clients,
             evaluation_samples=self.evaluation_samples,
         )
@@ -103,7 +107,8 @@ class LocalnetPlan:
             target_interval_ms=self.target_interval_ms,
             audit_interval_ms=1_000,
         )
-        return make_genesis(params, [Allocation(requester, self.budget + POCKET_MONEY)], miners, timestamp)
+        allocations = [Allocation(requester, self.budget + POCKET_MONEY)]
+        return make_genesis(params, allocations, miners, timestamp, Sampler[self.sampler.upper()])
 
     def client_groups(self) -> list[tuple[int, int]]:
         """(first client, number of clients) of each client process."""

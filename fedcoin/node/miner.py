@@ -26,6 +26,7 @@ from fedcoin.node.blobs import BlobExchange
 from fedcoin.node.config import MinerConfig
 from fedcoin.node.engine import Engine
 from fedcoin.node.evaluator_process import EvaluatorProcess
+from fedcoin.node.evaluator_protocol import RaceEvaluator
 from fedcoin.node.genesis_file import GenesisFile, load_genesis
 from fedcoin.node.gossip import Gossip
 from fedcoin.node.leaf_server import LeafServer
@@ -33,6 +34,7 @@ from fedcoin.node.miner_handler import MinerService
 from fedcoin.node.mining import Mining
 from fedcoin.node.peers import Peers, callable_address
 from fedcoin.node.publishers import Publishers
+from fedcoin.node.ray_evaluator import RayEvaluator
 from fedcoin.node.sync import Sync
 from fedcoin.rpc.miner_client import MinerClient
 from fedcoin.rpc.server import serve
@@ -83,7 +85,7 @@ class MinerNode:
         params, chain_id = genesis_file.genesis.params, genesis_file.chain_id
         store = ChainStore(config.data_folder, chain_id, params.finality_depth)
         stack.callback(store.close)
-        gossip, evaluator = Gossip(), EvaluatorProcess()
+        gossip, evaluator = Gossip(), _open_evaluator(config)
         engine = self._engine = self._open_chain(genesis_file, store, gossip)
         stack.push_async_callback(asyncio.to_thread, store.sync)
         stack.push_async_callback(engine.close)
@@ -126,7 +128,7 @@ class MinerNode:
         # Ends the streams that never end, which the server would otherwise wait for.
         stack.push_async_callback(engine.close)
         self._address = server.address
-        await evaluator.start(config.threads or None, config.device)
+        await evaluator.start(config.threads or None, config.device, config.evaluator_memory_mb)
         peers.start(self._reachable_at or "", config.peers)
         await self._resume(store, engine)
         ticking = asyncio.create_task(self._tick(engine, store), name="tick")
@@ -227,6 +229,12 @@ class MinerNode:
         body = MinerRegistration(self._config.name)
         await engine.feed(ReceiveTransaction(sign_transaction(self._key, chain.chain_id, nonce, fee, body)))
         log.info("registering as miner %s", self._config.name)
+
+
+def _open_evaluator(config: MinerConfig) -> RaceEvaluator:
+    if config.evaluator == "ray":
+        return RayEvaluator(config.ray_address, config.ray_workers)
+    return EvaluatorProcess()
 
 
 def _task_of(engine: Engine, race: bytes) -> bytes:

@@ -14,7 +14,7 @@ from fedcoin.core.params import MAX_ITERATIONS
 from fedcoin.node.auditor import Auditor
 from fedcoin.node.blobs import BlobExchange
 from fedcoin.node.engine import Engine
-from fedcoin.node.evaluator_process import EvaluatorProcess
+from fedcoin.node.evaluator_protocol import RaceEvaluator
 from fedcoin.rpc.handlers import BlobHandler
 from fedcoin.store.chain_store import ChainStore
 
@@ -39,7 +39,7 @@ class Mining:
     def __init__(
         self,
         engine: Engine,
-        evaluator: EvaluatorProcess,
+        evaluator: RaceEvaluator,
         auditor: Auditor,
         blobs: BlobExchange,
         store: ChainStore,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcoin.core.errors import ConfigInvalid
-from fedcoin.core.task import Aggregation, Baseline, Utility
+from fedcoin.core.task import Aggregation, Baseline, Sampler, Utility
 from fedcoin.core.transaction import Order, Schedule
+from fedcoin.node.chain_defaults import DEFAULT_SAMPLER
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class OrderForm:
     aggregation: Aggregation = Aggregation.UNWEIGHTED
     utility: Utility = Utility.ACCURACY
     baseline: Baseline = Baseline.ZERO
+    sampler: Sampler = DEFAULT_SAMPLER
     min_clients: int = 1
     evaluation_samples: int = 0
     """Of the test samples, evenly taken; 0: all."""
@@ -67,6 +69,7 @@ def fill_in(form: OrderForm, server: bytes, expiry: int) -> tuple[Order, bytes]:
         aggregation=form.aggregation,
         utility=form.utility,
         baseline=form.baseline,
+        sampler=form.sampler,
         evaluation_set=hashlib.sha256(evaluation_set).digest(),
         min_clients=form.min_clients,
         expiry=expiry,

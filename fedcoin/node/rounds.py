@@ -142,17 +142,28 @@ def open_round(
     min_clients: int,
     settings: RoundSettings,
     now_ms: int,
+    max_clients: int = MAX_CLIENTS,
 ) -> Round:
-    """A round with clients drawn from `clients`, of which there must be at least `min_clients`."""
-    selected = select_clients(order, number, 0, (), clients, min_clients, settings)
+    """A round with clients drawn from `clients`, of which there must be at least `min_clients`.
+
+    `max_clients`: as many as the order's sampler serves.
+    """
+    selected = select_clients(order, number, 0, (), clients, min_clients, settings, max_clients)
     return Round(order, number, 0, base_model, now_ms, now_ms + settings.deadline_ms, selected, (), RoundPhase.OPEN)
 
 
-def reopen(round_: Round, clients: Sequence[bytes], min_clients: int, settings: RoundSettings, now_ms: int) -> Round:
+def reopen(
+    round_: Round,
+    clients: Sequence[bytes],
+    min_clients: int,
+    settings: RoundSettings,
+    now_ms: int,
+    max_clients: int = MAX_CLIENTS,
+) -> Round:
     """A round whose deadline has passed with too few updates, with a new one; what was handed in stays."""
     kept = tuple(item.public_key for item in round_.submissions)
     attempt = round_.attempt + 1
-    selected = select_clients(round_.order, round_.number, attempt, kept, clients, min_clients, settings)
+    selected = select_clients(round_.order, round_.number, attempt, kept, clients, min_clients, settings, max_clients)
     return replace(round_, attempt=attempt, opened_at=now_ms, deadline=now_ms + settings.deadline_ms, selected=selected)
 
 
@@ -164,11 +175,15 @@ def select_clients(
     clients: Sequence[bytes],
     min_clients: int,
     settings: RoundSettings,
+    max_clients: int = MAX_CLIENTS,
 ) -> tuple[bytes, ...]:
-    """`kept`, and as many others as the settings say, drawn evenly; the same for the same arguments."""
+    """`kept`, and as many others as the settings say, drawn evenly; the same for the same arguments.
+
+    Not more than `max_clients` in all (`kept` are not), whatever the settings say.
+    """
     others = sorted(set(clients) - set(kept))
-    wanted = max(settings.clients_per_round, min_clients) if settings.clients_per_round else MAX_CLIENTS
-    count = max(0, min(wanted, MAX_CLIENTS) - len(kept))
+    wanted = max(settings.clients_per_round, min_clients) if settings.clients_per_round else max_clients
+    count = max(0, min(wanted, max_clients) - len(kept))
     drawn_from = f"{settings.seed}/{order.hex()}/{number}/{attempt}"
     rng = random.Random(tagged_hash("fedcoin/v1/selection", drawn_from.encode()))
     chosen = others if count >= len(others) else rng.sample(others, count)

@@ -224,7 +224,14 @@ class ServerNode:
             return None
         async with self.book.lock:
             round_ = round_rules.open_round(
-                served.order_id, number, base, present, least, self.settings.rounds, self.now_ms()
+                served.order_id,
+                number,
+                base,
+                present,
+                least,
+                self.settings.rounds,
+                self.now_ms(),
+                served.order.sampler.most_clients,
             )
             await self.book.save_round(round_, blobs)
         log.info("order %s round %d: %d clients", served.order_id.hex()[:16], number, len(round_.selected))
@@ -239,7 +246,8 @@ class ServerNode:
             changed = round_rules.close_if_due(round_, least, self.now_ms())
             if round_rules.needs_reopening(changed, least, self.now_ms()):
                 present = self.clients.present(self.now_ms())
-                changed = round_rules.reopen(round_, present, least, self.settings.rounds, self.now_ms())
+                most = served.order.sampler.most_clients
+                changed = round_rules.reopen(round_, present, least, self.settings.rounds, self.now_ms(), most)
                 log.info("order %s round %d is reopened", served.order_id.hex()[:16], round_.number)
             if changed is not round_:
                 await self.book.save_round(changed)

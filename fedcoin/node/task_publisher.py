@@ -32,6 +32,7 @@ def make_task(key: PrivateKey, chain_id: bytes, order: Order, round_: Round, ter
         order.aggregation,
         order.utility,
         order.baseline,
+        order.sampler,
         round_.base_model,
         order.evaluation_set,
         round_.update_refs,

@@ -1,7 +1,7 @@
 """Leaves: the K marginal contributions of one iteration (Alg. 1 lines 6–10), and the log that commits to them.
 
 A miner's estimate carries the Merkle root of its leaves, so it cannot invent iterations, and anyone can ask for leaves
-and recompute them. Devices round differently, so a recomputed leaf may differ a little; `check_leaf` says how much.
+and recompute them. Devices round differently, so a recomputed leaf may differ a little; `tolerance` says how much.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcoin.core.errors import LeafMismatch, MalformedLeaf
+from fedcoin.core.errors import MalformedLeaf
 from fedcoin.core.merkle import MerkleLog
-from fedcoin.core.params import MAX_ITERATIONS, MAX_UTILITY, UTILITY_SCALE
-from fedcoin.core.task import Baseline, Utility
+from fedcoin.core.params import MAX_ITERATIONS, MAX_UTILITY
 from fedcoin.shapley.mean import Total
 
 Leaf = Sequence[int] | NDArray[np.int64]
@@ -26,22 +25,10 @@ MAX_MARGINAL = 2 * MAX_UTILITY
 VALUE_SIZE = 8
 """Bytes of one marginal contribution (i64)."""
 
-FREE_SAMPLES = 4
-"""Accuracy: right answers that a leaf may differ by, over all prefixes, on whatever evaluation set."""
-
-EVALUATIONS_PER_SAMPLE = 100_000
-"""Accuracy: one more right answer may differ for this many evaluated samples (samples × K)."""
-
-BASELINE_SAMPLES = 2
-"""Accuracy: right answers that v(∅) itself may differ by, where it is the starting model's."""
-
-LOSS_TOLERANCE = 10_000
-"""Negative loss: a prefix may differ by 1/10,000 of max(1, |its utility|)."""
-
 
 def encode_leaf(marginals: Leaf) -> bytes:
     """K times i64, big-endian. Raises MalformedLeaf for anything but integers within ±MAX_MARGINAL."""
-    return _checked_row(marginals).astype(">i8").tobytes()
+    return checked_row(marginals).astype(">i8").tobytes()
 
 
 def decode_leaf(data: bytes, clients: int) -> tuple[int, ...]:
@@ -72,7 +59,7 @@ class LeafLog:
     def append(self, leaf: Leaf) -> None:
         """One more iteration, or an array [n, K] of them. Raises MalformedLeaf; then nothing is added."""
         rows = np.asarray(leaf)
-        self.extend(rows if rows.ndim == 2 else _checked_row(leaf)[np.newaxis])
+        self.extend(rows if rows.ndim == 2 else checked_row(leaf)[np.newaxis])
 
     def extend(self, rows: NDArray[np.int64]) -> None:
         """Iterations in order, int64 [n, K] (Alg. 1 lines 11 and 12). Raises MalformedLeaf; then nothing is added."""
@@ -116,70 +103,8 @@ class LeafLog:
         return self._tree.consistency_proof(old, new)
 
 
-def check_leaf(
-    claimed: Leaf,
-    recomputed: Leaf,
-    permutation: Sequence[int],
-    utility: Utility,
-    samples: int,
-    baseline: Baseline = Baseline.ZERO,
-) -> None:
-    """Raises LeafMismatch unless `claimed` is `recomputed` but for what rounding on another device explains.
-
-    Marginal contributions are summed up along the `permutation`, which gives v of its prefixes (Alg. 1 line 8) less
-    v(∅). Let d_j be their differences.
-
-    ACCURACY, evaluated on `samples` samples: Σ |d_j| at most 4 + samples·K // 100,000 right answers, one of them being
-    UTILITY_SCALE / samples, and one unit of rounding for each prefix. NEGATIVE_LOSS: each |d_j| at most 1/10,000 of
-    max(1, |prefix|).
-
-    With the STARTING_MODEL `baseline` v(∅) is itself computed and shifts all prefixes alike. So for ACCURACY a shift
-    common to all of them, of at most 2 + samples // 100,000 right answers, does not count (and another unit of rounding
-    for each prefix); for NEGATIVE_LOSS the tolerance doubles.
-    """
-    prefixes_claimed, prefixes = (_prefixes(leaf, permutation) for leaf in (claimed, recomputed))
-    differences: list[int] = (prefixes_claimed - prefixes).tolist()
-    if utility is Utility.ACCURACY:
-        _check_accuracy(differences, samples, baseline)
-    else:
-        _check_loss(differences, prefixes.tolist(), baseline)
-
-
-def _check_accuracy(differences: list[int], samples: int, baseline: Baseline) -> None:
-    clients = len(differences)
-    shift, rounding = 0, 1
-    if baseline is Baseline.STARTING_MODEL:
-        most = (BASELINE_SAMPLES + samples // EVALUATIONS_PER_SAMPLE) * UTILITY_SCALE // samples
-        # The median makes the sum of absolute differences smallest.
-        shift = max(-most, min(most, sorted(differences)[clients // 2]))
-        rounding = 2
-    off = sum(abs(difference - shift) for difference in differences)
-    allowed = FREE_SAMPLES + samples * clients // EVALUATIONS_PER_SAMPLE
-    if off * samples > allowed * UTILITY_SCALE + rounding * clients * samples:
-        answers = off * samples / UTILITY_SCALE
-        raise LeafMismatch(f"the leaf is off by {answers:.1f} right answers, {allowed} are tolerated")
-
-
-def _check_loss(differences: list[int], prefixes: list[int], baseline: Baseline) -> None:
-    times = 2 if baseline is Baseline.STARTING_MODEL else 1
-    for position, (difference, prefix) in enumerate(zip(differences, prefixes, strict=True)):
-        if abs(difference) * LOSS_TOLERANCE > times * max(UTILITY_SCALE, abs(prefix)):
-            off = abs(difference) / UTILITY_SCALE
-            raise LeafMismatch(f"the loss of prefix {position + 1} is off by {off:.6f}, more than rounding explains")
-
-
-def _prefixes(leaf: Leaf, permutation: Sequence[int]) -> NDArray[np.int64]:
-    """v(R(1:i)) − v(∅) for i = 1..K. Raises LeafMismatch for a leaf that cannot be one."""
-    try:
-        row = _checked_row(leaf)
-    except MalformedLeaf as error:
-        raise LeafMismatch(f"no leaf at all: {error}") from error
-    if len(row) != len(permutation):
-        raise LeafMismatch(f"a leaf of {len(row)} clients where there are {len(permutation)}")
-    return np.cumsum(row[np.asarray(permutation, dtype=np.int64)])
-
-
-def _checked_row(leaf: Leaf) -> NDArray[np.int64]:
+def checked_row(leaf: Leaf) -> NDArray[np.int64]:
+    """A leaf as int64 [K]. Raises MalformedLeaf for anything but one row of integers within ±MAX_MARGINAL."""
     row = np.asarray(leaf) if len(leaf) else np.zeros(0, dtype=np.int64)
     if row.ndim != 1:
         raise MalformedLeaf(f"a leaf is one row of integers, not of shape {row.shape}")

@@ -25,29 +25,31 @@ _sym_db = _symbol_database.Default()
 from fedcoin.v1 import model_pb2 as fedcoin_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x66\x65\x64\x63oin/v1/task.proto\x12\nfedcoin.v1\x1a\x16\x66\x65\x64\x63oin/v1/model.proto\",\n\tUpdateRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0f\n\x07samples\x18\x02 \x01(\x04\"\xff\x01\n\x07Problem\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.fedcoin.v1.ModelSpec\x12,\n\x0b\x61ggregation\x18\x02 \x01(\x0e\x32\x17.fedcoin.v1.Aggregation\x12$\n\x07utility\x18\x03 \x01(\x0e\x32\x13.fedcoin.v1.Utility\x12&\n\x08\x62\x61seline\x18\x04 \x01(\x0e\x32\x14.fedcoin.v1.Baseline\x12\x12\n\nbase_model\x18\x05 \x01(\x0c\x12\x16\n\x0e\x65valuation_set\x18\x06 \x01(\x0c\x12&\n\x07updates\x18\x07 \x03(\x0b\x32\x15.fedcoin.v1.UpdateRef\"4\n\x0b\x43ontributor\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"e\n\x10UpdateCommitment\x12\r\n\x05order\x18\x01 \x01(\x0c\x12\r\n\x05round\x18\x02 \x01(\r\x12\x12\n\nbase_model\x18\x03 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x0f\n\x07samples\x18\x05 \x01(\x04\"\xac\x02\n\x04Task\x12\x0e\n\x06server\x18\x01 \x01(\x0c\x12\r\n\x05order\x18\x02 \x01(\x0c\x12\r\n\x05round\x18\x03 \x01(\r\x12\x0e\n\x06parent\x18\x04 \x01(\x0c\x12\x13\n\x0btrain_price\x18\x05 \x01(\x04\x12\x11\n\tcom_price\x18\x06 \x01(\x04\x12\x11\n\tsap_price\x18\x07 \x01(\x04\x12$\n\x07problem\x18\x08 \x01(\x0b\x32\x13.fedcoin.v1.Problem\x12-\n\x0c\x63ontributors\x18\t \x03(\x0b\x32\x17.fedcoin.v1.Contributor\x12\x0c\n\x04norm\x18\n \x01(\r\x12\x12\n\ndifficulty\x18\x0b \x01(\x04\x12\x11\n\topened_at\x18\x0c \x01(\x04\x12\x0e\n\x06\x65xpiry\x18\r \x01(\x04\x12\x11\n\tsignature\x18\x0e \x01(\x0c*`\n\x0b\x41ggregation\x12\x1b\n\x17\x41GGREGATION_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41GGREGATION_UNWEIGHTED\x10\x01\x12\x18\n\x14\x41GGREGATION_WEIGHTED\x10\x02*S\n\x07Utility\x12\x17\n\x13UTILITY_UNSPECIFIED\x10\x00\x12\x14\n\x10UTILITY_ACCURACY\x10\x01\x12\x19\n\x15UTILITY_NEGATIVE_LOSS\x10\x02*T\n\x08\x42\x61seline\x12\x18\n\x14\x42\x41SELINE_UNSPECIFIED\x10\x00\x12\x11\n\rBASELINE_ZERO\x10\x01\x12\x1b\n\x17\x42\x41SELINE_STARTING_MODEL\x10\x02*N\n\x08RaceKind\x12\x19\n\x15RACE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eRACE_KIND_TASK\x10\x01\x12\x13\n\x0fRACE_KIND_AUDIT\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x66\x65\x64\x63oin/v1/task.proto\x12\nfedcoin.v1\x1a\x16\x66\x65\x64\x63oin/v1/model.proto\",\n\tUpdateRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0f\n\x07samples\x18\x02 \x01(\x04\"\xa5\x02\n\x07Problem\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.fedcoin.v1.ModelSpec\x12,\n\x0b\x61ggregation\x18\x02 \x01(\x0e\x32\x17.fedcoin.v1.Aggregation\x12$\n\x07utility\x18\x03 \x01(\x0e\x32\x13.fedcoin.v1.Utility\x12&\n\x08\x62\x61seline\x18\x04 \x01(\x0e\x32\x14.fedcoin.v1.Baseline\x12$\n\x07sampler\x18\x05 \x01(\x0e\x32\x13.fedcoin.v1.Sampler\x12\x12\n\nbase_model\x18\x06 \x01(\x0c\x12\x16\n\x0e\x65valuation_set\x18\x07 \x01(\x0c\x12&\n\x07updates\x18\x08 \x03(\x0b\x32\x15.fedcoin.v1.UpdateRef\"4\n\x0b\x43ontributor\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"e\n\x10UpdateCommitment\x12\r\n\x05order\x18\x01 \x01(\x0c\x12\r\n\x05round\x18\x02 \x01(\r\x12\x12\n\nbase_model\x18\x03 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x0f\n\x07samples\x18\x05 \x01(\x04\"\xac\x02\n\x04Task\x12\x0e\n\x06server\x18\x01 \x01(\x0c\x12\r\n\x05order\x18\x02 \x01(\x0c\x12\r\n\x05round\x18\x03 \x01(\r\x12\x0e\n\x06parent\x18\x04 \x01(\x0c\x12\x13\n\x0btrain_price\x18\x05 \x01(\x04\x12\x11\n\tcom_price\x18\x06 \x01(\x04\x12\x11\n\tsap_price\x18\x07 \x01(\x04\x12$\n\x07problem\x18\x08 \x01(\x0b\x32\x13.fedcoin.v1.Problem\x12-\n\x0c\x63ontributors\x18\t \x03(\x0b\x32\x17.fedcoin.v1.Contributor\x12\x0c\n\x04norm\x18\n \x01(\r\x12\x12\n\ndifficulty\x18\x0b \x01(\x04\x12\x11\n\topened_at\x18\x0c \x01(\x04\x12\x0e\n\x06\x65xpiry\x18\r \x01(\x04\x12\x11\n\tsignature\x18\x0e \x01(\x0c*`\n\x0b\x41ggregation\x12\x1b\n\x17\x41GGREGATION_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41GGREGATION_UNWEIGHTED\x10\x01\x12\x18\n\x14\x41GGREGATION_WEIGHTED\x10\x02*S\n\x07Utility\x12\x17\n\x13UTILITY_UNSPECIFIED\x10\x00\x12\x14\n\x10UTILITY_ACCURACY\x10\x01\x12\x19\n\x15UTILITY_NEGATIVE_LOSS\x10\x02*T\n\x08\x42\x61seline\x12\x18\n\x14\x42\x41SELINE_UNSPECIFIED\x10\x00\x12\x11\n\rBASELINE_ZERO\x10\x01\x12\x1b\n\x17\x42\x41SELINE_STARTING_MODEL\x10\x02*z\n\x07Sampler\x12\x17\n\x13SAMPLER_UNSPECIFIED\x10\x00\x12\x17\n\x13SAMPLER_PERMUTATION\x10\x01\x12\x16\n\x12SAMPLER_ANTITHETIC\x10\x02\x12\x12\n\x0eSAMPLER_HYBRID\x10\x03\x12\x11\n\rSAMPLER_EXACT\x10\x04*N\n\x08RaceKind\x12\x19\n\x15RACE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eRACE_KIND_TASK\x10\x01\x12\x13\n\x0fRACE_KIND_AUDIT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fedcoin.v1.task_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AGGREGATION']._serialized_start=825
-  _globals['_AGGREGATION']._serialized_end=921
-  _globals['_UTILITY']._serialized_start=923
-  _globals['_UTILITY']._serialized_end=1006
-  _globals['_BASELINE']._serialized_start=1008
-  _globals['_BASELINE']._serialized_end=1092
-  _globals['_RACEKIND']._serialized_start=1094
-  _globals['_RACEKIND']._serialized_end=1172
+  _globals['_AGGREGATION']._serialized_start=863
+  _globals['_AGGREGATION']._serialized_end=959
+  _globals['_UTILITY']._serialized_start=961
+  _globals['_UTILITY']._serialized_end=1044
+  _globals['_BASELINE']._serialized_start=1046
+  _globals['_BASELINE']._serialized_end=1130
+  _globals['_SAMPLER']._serialized_start=1132
+  _globals['_SAMPLER']._serialized_end=1254
+  _globals['_RACEKIND']._serialized_start=1256
+  _globals['_RACEKIND']._serialized_end=1334
   _globals['_UPDATEREF']._serialized_start=61
   _globals['_UPDATEREF']._serialized_end=105
   _globals['_PROBLEM']._serialized_start=108
-  _globals['_PROBLEM']._serialized_end=363
-  _globals['_CONTRIBUTOR']._serialized_start=365
-  _globals['_CONTRIBUTOR']._serialized_end=417
-  _globals['_UPDATECOMMITMENT']._serialized_start=419
-  _globals['_UPDATECOMMITMENT']._serialized_end=520
-  _globals['_TASK']._serialized_start=523
-  _globals['_TASK']._serialized_end=823
+  _globals['_PROBLEM']._serialized_end=401
+  _globals['_CONTRIBUTOR']._serialized_start=403
+  _globals['_CONTRIBUTOR']._serialized_end=455
+  _globals['_UPDATECOMMITMENT']._serialized_start=457
+  _globals['_UPDATECOMMITMENT']._serialized_end=558
+  _globals['_TASK']._serialized_start=561
+  _globals['_TASK']._serialized_end=861
 # @@protoc_insertion_point(module_scope)

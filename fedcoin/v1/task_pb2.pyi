@@ -26,6 +26,14 @@ class Baseline(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BASELINE_ZERO: _ClassVar[Baseline]
     BASELINE_STARTING_MODEL: _ClassVar[Baseline]
 
+class Sampler(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SAMPLER_UNSPECIFIED: _ClassVar[Sampler]
+    SAMPLER_PERMUTATION: _ClassVar[Sampler]
+    SAMPLER_ANTITHETIC: _ClassVar[Sampler]
+    SAMPLER_HYBRID: _ClassVar[Sampler]
+    SAMPLER_EXACT: _ClassVar[Sampler]
+
 class RaceKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RACE_KIND_UNSPECIFIED: _ClassVar[RaceKind]
@@ -40,6 +48,11 @@ UTILITY_NEGATIVE_LOSS: Utility
 BASELINE_UNSPECIFIED: Baseline
 BASELINE_ZERO: Baseline
 BASELINE_STARTING_MODEL: Baseline
+SAMPLER_UNSPECIFIED: Sampler
+SAMPLER_PERMUTATION: Sampler
+SAMPLER_ANTITHETIC: Sampler
+SAMPLER_HYBRID: Sampler
+SAMPLER_EXACT: Sampler
 RACE_KIND_UNSPECIFIED: RaceKind
 RACE_KIND_TASK: RaceKind
 RACE_KIND_AUDIT: RaceKind
@@ -53,11 +66,12 @@ class UpdateRef(_message.Message):
     def __init__(self, digest: _Optional[bytes] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class Problem(_message.Message):
-    __slots__ = ("model", "aggregation", "utility", "baseline", "base_model", "evaluation_set", "updates")
+    __slots__ = ("model", "aggregation", "utility", "baseline", "sampler", "base_model", "evaluation_set", "updates")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     AGGREGATION_FIELD_NUMBER: _ClassVar[int]
     UTILITY_FIELD_NUMBER: _ClassVar[int]
     BASELINE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLER_FIELD_NUMBER: _ClassVar[int]
     BASE_MODEL_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_SET_FIELD_NUMBER: _ClassVar[int]
     UPDATES_FIELD_NUMBER: _ClassVar[int]
@@ -65,10 +79,11 @@ class Problem(_message.Message):
     aggregation: Aggregation
     utility: Utility
     baseline: Baseline
+    sampler: Sampler
     base_model: bytes
     evaluation_set: bytes
     updates: _containers.RepeatedCompositeFieldContainer[UpdateRef]
-    def __init__(self, model: _Optional[_Union[_model_pb2.ModelSpec, _Mapping]] = ..., aggregation: _Optional[_Union[Aggregation, str]] = ..., utility: _Optional[_Union[Utility, str]] = ..., baseline: _Optional[_Union[Baseline, str]] = ..., base_model: _Optional[bytes] = ..., evaluation_set: _Optional[bytes] = ..., updates: _Optional[_Iterable[_Union[UpdateRef, _Mapping]]] = ...) -> None: ...
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelSpec, _Mapping]] = ..., aggregation: _Optional[_Union[Aggregation, str]] = ..., utility: _Optional[_Union[Utility, str]] = ..., baseline: _Optional[_Union[Baseline, str]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., base_model: _Optional[bytes] = ..., evaluation_set: _Optional[bytes] = ..., updates: _Optional[_Iterable[_Union[UpdateRef, _Mapping]]] = ...) -> None: ...
 
 class Contributor(_message.Message):
     __slots__ = ("public_key", "signature")

@@ -41,7 +41,7 @@ class Transfer(_message.Message):
     def __init__(self, recipient: _Optional[bytes] = ..., amount: _Optional[int] = ...) -> None: ...
 
 class Order(_message.Message):
-    __slots__ = ("server", "amount", "train_share", "com_share", "sap_share", "rounds", "schedule", "ratio_numerator", "ratio_denominator", "model", "aggregation", "utility", "baseline", "evaluation_set", "min_clients", "expiry")
+    __slots__ = ("server", "amount", "train_share", "com_share", "sap_share", "rounds", "schedule", "ratio_numerator", "ratio_denominator", "model", "aggregation", "utility", "baseline", "sampler", "evaluation_set", "min_clients", "expiry")
     SERVER_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     TRAIN_SHARE_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,7 @@ class Order(_message.Message):
     AGGREGATION_FIELD_NUMBER: _ClassVar[int]
     UTILITY_FIELD_NUMBER: _ClassVar[int]
     BASELINE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLER_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_SET_FIELD_NUMBER: _ClassVar[int]
     MIN_CLIENTS_FIELD_NUMBER: _ClassVar[int]
     EXPIRY_FIELD_NUMBER: _ClassVar[int]
@@ -71,10 +72,11 @@ class Order(_message.Message):
     aggregation: _task_pb2.Aggregation
     utility: _task_pb2.Utility
     baseline: _task_pb2.Baseline
+    sampler: _task_pb2.Sampler
     evaluation_set: bytes
     min_clients: int
     expiry: int
-    def __init__(self, server: _Optional[bytes] = ..., amount: _Optional[int] = ..., train_share: _Optional[int] = ..., com_share: _Optional[int] = ..., sap_share: _Optional[int] = ..., rounds: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., ratio_numerator: _Optional[int] = ..., ratio_denominator: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelSpec, _Mapping]] = ..., aggregation: _Optional[_Union[_task_pb2.Aggregation, str]] = ..., utility: _Optional[_Union[_task_pb2.Utility, str]] = ..., baseline: _Optional[_Union[_task_pb2.Baseline, str]] = ..., evaluation_set: _Optional[bytes] = ..., min_clients: _Optional[int] = ..., expiry: _Optional[int] = ...) -> None: ...
+    def __init__(self, server: _Optional[bytes] = ..., amount: _Optional[int] = ..., train_share: _Optional[int] = ..., com_share: _Optional[int] = ..., sap_share: _Optional[int] = ..., rounds: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., ratio_numerator: _Optional[int] = ..., ratio_denominator: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelSpec, _Mapping]] = ..., aggregation: _Optional[_Union[_task_pb2.Aggregation, str]] = ..., utility: _Optional[_Union[_task_pb2.Utility, str]] = ..., baseline: _Optional[_Union[_task_pb2.Baseline, str]] = ..., sampler: _Optional[_Union[_task_pb2.Sampler, str]] = ..., evaluation_set: _Optional[bytes] = ..., min_clients: _Optional[int] = ..., expiry: _Optional[int] = ...) -> None: ...
 
 class MinerRegistration(_message.Message):
     __slots__ = ("name",)

@@ -13,17 +13,26 @@ from fedcoin.core.estimate import Estimate
 from fedcoin.core.merkle import MerkleLog, merkle_root
 from fedcoin.core.model import Layer, LayerKind, ModelFamily, ModelSpec
 from fedcoin.core.params import MAX_UTILITY, UTILITY_SCALE
-from fedcoin.core.task import Aggregation, Baseline, Problem, RaceKind, UpdateRef, Utility
+from fedcoin.core.task import Aggregation, Baseline, Problem, RaceKind, Sampler, UpdateRef, Utility
+from fedcoin.shapley.iterations import Iterations
 from fedcoin.shapley.leaves import LeafLog
 from fedcoin.shapley.permutations import permutations
+from tests.support.table_game import TableGame, learning_table
 
 CLIENTS, SAMPLES, TIME = 3, 1000, 13
 ONE_ANSWER = UTILITY_SCALE // SAMPLES
 MODEL = ModelSpec(ModelFamily.LAYERS, "softmax", (2,), 2, (Layer(LayerKind.LINEAR, 2),))
 UPDATES = tuple(UpdateRef(bytes([index]) * 32, 1) for index in range(CLIENTS))
 PROBLEM = Problem(
-    MODEL, Aggregation.UNWEIGHTED, Utility.ACCURACY, Baseline.ZERO, b"b" * 32, b"e" * 32, UPDATES
-)  # fmt: skip
+    MODEL,
+    Aggregation.UNWEIGHTED,
+    Utility.ACCURACY,
+    Baseline.ZERO,
+    Sampler.PERMUTATION,
+    b"b" * 32,
+    b"e" * 32,
+    UPDATES,
+)
 BLANK = Estimate(RaceKind.TASK, b"t" * 32, b"p" * 32, b"\x02" + b"m" * 32, 0, (), b"", 0, b"")
 
 
@@ -37,7 +46,7 @@ def honest(time: int = TIME) -> np.ndarray:
 
 def item_of(rows: np.ndarray, indices: tuple[int, ...] = (2, 5, 11), whole: bool = True) -> AuditItem:
     """What a miner with these leaves would sign."""
-    log = LeafLog(CLIENTS)
+    log = LeafLog(rows.shape[1])
     log.append(rows)
     return AuditItem(replace(BLANK, time=log.time, total=log.total, leaf_root=log.root()), indices, whole)
 
@@ -163,3 +172,25 @@ def test_estimate_of_another_number_of_clients_does_not_fit() -> None:
     assert not fits(item, replace(PROBLEM, updates=UPDATES[:2]))
     assert not fits(AuditItem(BLANK, (), True), replace(PROBLEM, updates=()))
     assert whole_size(item) == TIME * CLIENTS * 8
+
+
+@pytest.mark.parametrize("sampler", [sampler for sampler in Sampler if sampler is not Sampler.PERMUTATION])
+def test_leaves_of_every_sampler_are_judged_by_its_own_rule(sampler: Sampler) -> None:
+    clients = 6  # HYBRID needs five
+    updates = tuple(UpdateRef(bytes([index]) * 32, 1) for index in range(clients))
+    problem = replace(PROBLEM, sampler=sampler, updates=updates)
+    iterations = Iterations(sampler, TableGame(learning_table(clients)))
+    honest_rows = iterations.leaves(BLANK.race, BLANK.miner, range(TIME))
+    rounded, forged = honest_rows.copy(), honest_rows.copy()
+    rounded[5, 2] += ONE_ANSWER // 10
+    forged[5, 2] += UTILITY_SCALE // 2
+    others = iterations.leaves(BLANK.race, b"\x02" + b"o" * 32, range(TIME))
+    for rows, expected in (
+        (honest_rows, Verdict.HONEST),
+        (rounded, Verdict.HONEST),
+        (forged, Verdict.CONVICTED),
+        (others, Verdict.CONVICTED),
+    ):
+        item = item_of(rows)
+        computed = honest_rows[list(item.indices)]
+        assert judge(item, problem, rows, computed, SAMPLES) is expected

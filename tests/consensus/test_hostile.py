@@ -25,7 +25,16 @@ from fedcoin.core.errors import FedCoinError, InvalidSignature, MalformedEncodin
 from fedcoin.core.estimate import ESTIMATE
 from fedcoin.core.task import TASK
 from fedcoin.core.transaction import TRANSACTION
-from tests.support.blocks import KEYS, adopted, lone_node, replay, reseal, resign, settled_network
+from tests.support.blocks import (
+    KEYS,
+    adopted,
+    lone_node,
+    network_won_by_another,
+    replay,
+    reseal,
+    resign,
+    settled_network,
+)
 from tests.support.network import MINERS, Network
 
 EXTREMES = (0, 1, 2, 2**20, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1, -1, -(2**63))
@@ -198,7 +207,7 @@ def test_the_memory_of_signatures_is_bounded() -> None:
 
 def test_a_block_that_waits_for_its_audit_does_not_keep_others_from_winning_for_long() -> None:
     """Else who wins once could hold everyone up by handing out one block after another and no leaves."""
-    net = settled_network(miners=3)
+    net = network_won_by_another()
     (first, *_) = adopted(net.nodes[0].posap.chain)
     node = lone_node(net.genesis, mine=False, patience_ms=60_000, hold_ms=5_000)
     posap, now = node.posap, net.now

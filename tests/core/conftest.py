@@ -15,6 +15,7 @@ from fedcoin.core.task import (
     Contributor,
     Problem,
     RaceKind,
+    Sampler,
     Task,
     UpdateCommitment,
     UpdateRef,
@@ -44,9 +45,8 @@ class Samples:
 def samples() -> Samples:
     model = ModelSpec(ModelFamily.LAYERS, "softmax", (4,), 3, (Layer(LayerKind.LINEAR, 3),))
     updates = tuple(UpdateRef(bytes([i]) * 32, 10 + i) for i in range(2))
-    problem = Problem(
-        model, Aggregation.UNWEIGHTED, Utility.ACCURACY, Baseline.ZERO, b"\x0b" * 32, b"\x0e" * 32, updates
-    )
+    terms = (Aggregation.UNWEIGHTED, Utility.ACCURACY, Baseline.ZERO, Sampler.PERMUTATION)
+    problem = Problem(model, *terms, b"\x0b" * 32, b"\x0e" * 32, updates)
     commitment = UpdateCommitment(b"\x0f" * 32, 0, problem.base_model, updates[0].digest, updates[0].samples)
     contributors = tuple(
         Contributor(key(10 + i).public_key, key(10 + i).sign(UPDATE_COMMITMENT.digest(commitment, CHAIN)))

@@ -155,7 +155,7 @@ def test_every_body_has_its_own_transaction_id(samples):
     bodies = [
         Transfer(b"\x01" * 20, 1),
         MinerRegistration("x"),
-        Order(b"\x01" * 20, 1, 7, 1, 2, 1, 1, 1, 1, model, 1, 1, 1, b"\x02" * 32, 1, 1),
+        Order(b"\x01" * 20, 1, 7, 1, 2, 1, 1, 1, 1, model, 1, 1, 1, 1, b"\x02" * 32, 1, 1),
     ]
     assert len({replace(samples.transaction, body=body).id(samples.chain_id) for body in bodies}) == 3
 

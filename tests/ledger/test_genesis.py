@@ -5,6 +5,7 @@ import pytest
 from fedcoin.core.errors import InvalidGenesis
 from fedcoin.core.genesis import Allocation
 from fedcoin.core.params import MAX_SUPPLY
+from fedcoin.core.task import Sampler
 from fedcoin.ledger.accounts import Account, all_accounts
 from fedcoin.ledger.genesis import genesis_state
 from fedcoin.ledger.miners import active_miners
@@ -36,6 +37,7 @@ def test_supply_may_be_the_largest_and_not_more(world):
 def test_genesis_with_broken_lists_is_refused(world):
     genesis, alice = world.genesis, world.address("alice")
     updates = genesis.problem.updates
+    exact = replace(genesis.problem, sampler=Sampler.EXACT, updates=updates[:1] * 21)
     for broken, match in [
         (replace(genesis, allocations=(Allocation(alice, 1), Allocation(alice, 2))), "twice"),
         (replace(genesis, allocations=(Allocation(alice, 0),)), "0 units"),
@@ -45,6 +47,7 @@ def test_genesis_with_broken_lists_is_refused(world):
         (replace(genesis, miners=genesis.miners[:1] * 2), "twice"),
         (replace(genesis, miners=(*genesis.miners, bytes(33))), "compressed point"),
         (replace(genesis, problem=replace(genesis.problem, updates=())), "model updates"),
+        (replace(genesis, problem=exact), "EXACT serves"),
         (replace(genesis, problem=replace(genesis.problem, updates=(replace(updates[0], samples=0),))), "no samples"),
     ]:
         with pytest.raises(InvalidGenesis, match=match):

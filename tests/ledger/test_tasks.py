@@ -12,11 +12,12 @@ from fedcoin.core.errors import (
     TaskExpired,
     TaskExpiryInvalid,
     TaskRoundMismatch,
+    TaskSamplerDoesNotFit,
     TaskSamplesZero,
     TaskServerMismatch,
     TaskTermsMismatch,
 )
-from fedcoin.core.task import Aggregation, Baseline, UpdateRef, Utility, sign_task
+from fedcoin.core.task import Aggregation, Baseline, Sampler, UpdateRef, Utility, sign_task
 from fedcoin.ledger.orders import get_order
 from fedcoin.ledger.tasks import verify_task
 
@@ -77,6 +78,7 @@ def test_prices_are_the_orders_to_the_unit(world, order_id, field, off):
         ("aggregation", Aggregation.WEIGHTED),
         ("utility", Utility.NEGATIVE_LOSS),
         ("baseline", Baseline.ZERO),
+        ("sampler", Sampler.ANTITHETIC),
         ("evaluation_set", bytes(32)),
     ],
 )
@@ -113,6 +115,23 @@ def test_updates_rest_on_samples(world, order_id):
     problem = world.problem(1, 3)
     problem = replace(problem, updates=(*problem.updates[:2], UpdateRef(bytes(32), 0)))
     refused(world, world.task(order_id, problem=problem), TaskSamplesZero, "update 2")
+
+
+def test_exact_sampler_serves_twenty_clients(world):
+    order_id = world.place(sampler=Sampler.EXACT)
+    for clients in (20, 21):
+        problem = replace(world.problem(1, clients), sampler=Sampler.EXACT)
+        task = world.task(order_id, tuple(f"client{number}" for number in range(clients)), problem=problem)
+        if clients == 20:
+            verify(world, task)
+        else:
+            refused(world, task, TaskSamplerDoesNotFit, "21 clients.*EXACT serves 20")
+
+
+def test_other_samplers_serve_as_many_clients_as_a_task_may_have(world):
+    order_id = world.place(sampler=Sampler.HYBRID)
+    problem = replace(world.problem(1, 21), sampler=Sampler.HYBRID)
+    verify(world, world.task(order_id, tuple(f"client{number}" for number in range(21)), problem=problem))
 
 
 def test_expiry_lies_between_opening_and_the_orders_expiry(world, order_id):

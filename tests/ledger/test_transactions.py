@@ -18,11 +18,13 @@ from fedcoin.core.errors import (
     OrderExpired,
     OrderRatioInvalid,
     OrderRoundsOutOfRange,
+    OrderSamplerDoesNotFit,
     OrderSharesZero,
     TooManyMiners,
 )
 from fedcoin.core.keys import CURVE_ORDER
 from fedcoin.core.params import MAX_SUPPLY
+from fedcoin.core.task import Sampler
 from fedcoin.core.transaction import MinerRegistration, Schedule, Transfer, escrow_address
 from fedcoin.ledger import miners
 from fedcoin.ledger.accounts import get_account
@@ -139,6 +141,7 @@ def test_amounts_out_of_range_are_refused(world, amount):
         ({"schedule": Schedule.GEOMETRIC, "ratio_numerator": 0, "ratio_denominator": 0}, OrderRatioInvalid),
         ({"min_clients": 0}, OrderClientsOutOfRange),
         ({"min_clients": 1025}, OrderClientsOutOfRange),
+        ({"min_clients": 21, "sampler": Sampler.EXACT}, OrderSamplerDoesNotFit),
         ({"amount": 1, "rounds": 2}, OrderAmountTooSmall),
         ({"amount": 3, "rounds": 3}, OrderAmountTooSmall),
     ],

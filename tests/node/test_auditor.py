@@ -14,17 +14,28 @@ from fedcoin.core.errors import EvaluatorFailed, FedCoinError, LeavesNotFound, U
 from fedcoin.core.estimate import Estimate
 from fedcoin.core.model import Layer, LayerKind, ModelFamily, ModelSpec
 from fedcoin.core.params import UTILITY_SCALE
-from fedcoin.core.task import Aggregation, Baseline, Problem, RaceKind, UpdateRef, Utility
+from fedcoin.core.task import Aggregation, Baseline, Problem, RaceKind, Sampler, UpdateRef, Utility
 from fedcoin.node.auditor import AuditLimits, Auditor, LeafSource
-from fedcoin.node.evaluator_process import LoadedProblem
+from fedcoin.node.evaluator_protocol import LoadedProblem
 from fedcoin.rpc.views import LeafProof
+from fedcoin.shapley.iterations import Iterations
 from fedcoin.shapley.leaves import LeafLog
 from fedcoin.shapley.permutations import permutation
+from tests.support.table_game import TableGame, learning_table
 
 CLIENTS, TIME = 3, 20
 MODEL = ModelSpec(ModelFamily.LAYERS, "softmax", (2,), 2, (Layer(LayerKind.LINEAR, 2),))
 UPDATES = tuple(UpdateRef(bytes([index]) * 32, 1) for index in range(CLIENTS))
-PROBLEM = Problem(MODEL, Aggregation.UNWEIGHTED, Utility.ACCURACY, Baseline.ZERO, b"b" * 32, b"e" * 32, UPDATES)
+PROBLEM = Problem(
+    MODEL,
+    Aggregation.UNWEIGHTED,
+    Utility.ACCURACY,
+    Baseline.ZERO,
+    Sampler.PERMUTATION,
+    b"b" * 32,
+    b"e" * 32,
+    UPDATES,
+)
 MINERS = [b"\x02" + bytes([index]) * 32 for index in range(3)]
 BLANK = Estimate(RaceKind.TASK, b"t" * 32, b"p" * 32, MINERS[0], 0, (), b"", 0, b"")
 
@@ -189,3 +200,37 @@ async def test_missing_blobs_convict_nobody() -> None:
 
 async def test_audit_of_nothing_ends() -> None:
     assert await verdicts([], []) == []
+
+
+class SampledGame(Game):
+    """Evaluates with the problem's sampler."""
+
+    async def recompute(
+        self, problem: Problem, blobs: Mapping[bytes, bytes], race: bytes, miner: bytes, indices: Sequence[int]
+    ) -> Leaves:
+        return sampled(problem, race, miner, indices)
+
+
+def sampled(problem: Problem, race: bytes, miner: bytes, indices: Sequence[int]) -> Leaves:
+    """A problem's leaves in a game of its clients."""
+    return Iterations(problem.sampler, TableGame(learning_table(problem.clients))).leaves(race, miner, indices)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("sampler", Sampler)
+async def test_miners_are_told_apart_whatever_the_sampler(sampler: Sampler, whole: bool) -> None:
+    updates = tuple(UpdateRef(bytes([index]) * 32, 1) for index in range(6))  # HYBRID needs five
+    problem = replace(PROBLEM, sampler=sampler, updates=updates)
+    peer = Peer()
+    items = []
+    for miner, shift in zip(MINERS[:2], (0, UTILITY_SCALE // 2), strict=True):
+        log = LeafLog(problem.clients)
+        rows = sampled(problem, BLANK.race, miner, range(TIME))
+        rows[13, 2] += shift
+        log.append(rows)
+        peer.logs[miner] = log
+        estimate = replace(BLANK, miner=miner, time=TIME, total=log.total, leaf_root=log.root())
+        items.append(AuditItem(estimate, (4, 13), whole))
+    auditor = Auditor(SampledGame(), lambda miner: [peer], no_blobs)  # type: ignore[arg-type]
+    finished = await auditor.perform(StartAudit(Audit(BLANK.race, problem, tuple(items))))
+    assert finished.verdicts == {MINERS[0]: Verdict.HONEST, MINERS[1]: Verdict.CONVICTED}

@@ -21,6 +21,7 @@ from fedcoin.core.task import (
     Contributor,
     Problem,
     RaceKind,
+    Sampler,
     Task,
     Utility,
     race_id,
@@ -31,18 +32,20 @@ from fedcoin.ledger.orders import ORDER_RECORD, OrderRecord, OrderStatus
 from fedcoin.ledger.prices import round_prices
 from fedcoin.ledger.settlement import settlement_payments
 from fedcoin.ledger.state import ORDER_KEY, State
+from fedcoin.node import genesis_file
 from fedcoin.node.block_audit import BlockAudit, audit_block
 from fedcoin.node.chain_defaults import DEFAULT_PARAMS
-from fedcoin.node.genesis_file import AUDIT_CLIENTS, make_genesis
+from fedcoin.node.genesis_file import make_genesis
 from fedcoin.rpc.views import LeafProof, TransactionInfo, TransactionState
+from fedcoin.shapley.iterations import Iterations
 from fedcoin.shapley.leaves import LeafLog
 from fedcoin.shapley.mean import averaged
-from fedcoin.shapley.permutations import permutations
+from fedcoin.shapley.samplers import open_sampler
 
 NOW = 1_800_000_000_000
 TIMES = (40, 60, 50)
 MINERS = sorted((PrivateKey(bytes([9] * 31 + [number])) for number in (1, 2, 3)), key=lambda key: key.public_key)
-CLIENTS = [PrivateKey(bytes([8] * 31 + [number])) for number in range(1, AUDIT_CLIENTS + 1)]
+CLIENTS = [PrivateKey(bytes([8] * 31 + [number])) for number in range(1, 7)]
 SERVER, REQUESTER = PrivateKey(bytes([7] * 32)), PrivateKey(bytes([6] * 32))
 
 
@@ -87,7 +90,14 @@ def settle(world: World, **changes: Any) -> Block:
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    made = make_genesis(DEFAULT_PARAMS, [], [key.public_key for key in MINERS], NOW)
+    return make_world(Sampler.PERMUTATION)
+
+
+def make_world(sampler: Sampler, clients: int = genesis_file.AUDIT_CLIENTS) -> World:
+    with pytest.MonkeyPatch.context() as patch:
+        # Its problem serves as that of a round.
+        patch.setattr(genesis_file, "AUDIT_CLIENTS", clients)
+        made = make_genesis(DEFAULT_PARAMS, [], [key.public_key for key in MINERS], NOW, sampler)
     chain_id, problem = made.chain_id, made.genesis.problem
     terms = Order(
         server=SERVER.address,
@@ -103,8 +113,9 @@ def world() -> World:
         aggregation=Aggregation.UNWEIGHTED,
         utility=Utility.ACCURACY,
         baseline=Baseline.ZERO,
+        sampler=problem.sampler,
         evaluation_set=problem.evaluation_set,
-        min_clients=AUDIT_CLIENTS,
+        min_clients=problem.clients,
         expiry=NOW + 10**7,
     )
     order = sign_transaction(REQUESTER, chain_id, 0, 1000, terms)
@@ -158,13 +169,14 @@ def make_task(chain_id: bytes, order: Transaction, terms: Order, problem: Proble
         signature=b"",
     )
     signed = tuple(
-        Contributor(key.public_key, key.sign(task.commitment(index).id(chain_id))) for index, key in enumerate(CLIENTS)
+        Contributor(key.public_key, key.sign(task.commitment(index).id(chain_id)))
+        for index, key in enumerate(CLIENTS[: problem.clients])
     )
     return sign_task(SERVER, chain_id, replace(task, contributors=signed))
 
 
 def mine(blobs: Any, task: Task, key: PrivateKey, time: int, chain_id: bytes) -> LeafLog:
-    from fedcoin.learning.evaluator import marginals, open_evaluator
+    from fedcoin.learning.evaluator import open_evaluator
 
     problem = task.problem
     evaluator = open_evaluator(
@@ -179,8 +191,8 @@ def mine(blobs: Any, task: Task, key: PrivateKey, time: int, chain_id: bytes) ->
         "cpu",
     )
     race = race_id(RaceKind.TASK, task.id(chain_id), task.parent)
-    log = LeafLog(AUDIT_CLIENTS)
-    log.extend(marginals(evaluator, permutations(race, key.public_key, 0, time, AUDIT_CLIENTS)))
+    log = LeafLog(problem.clients)
+    log.extend(Iterations(problem.sampler, evaluator).leaves(race, key.public_key, range(time)))
     return log
 
 
@@ -216,6 +228,29 @@ async def test_a_sample_of_leaves_is_recomputed_with_their_merkle_paths(world: W
     assert [item.recomputed for item in result.estimates] == [5, 5, 5]
 
 
+@pytest.mark.parametrize("sampler", [sampler for sampler in Sampler if sampler is not Sampler.PERMUTATION])
+async def test_blocks_of_every_sampler_hold_and_forged_leaves_do_not(sampler: Sampler) -> None:
+    clients = 6  # HYBRID needs five
+    world = make_world(sampler, clients)
+    seen: list[tuple[int, int]] = []
+    assert (await world.audit(preparing=lambda done, total: seen.append((done, total)))).holds
+    count = open_sampler(sampler, clients).preparation.evaluations
+    assert seen[-1:] == ([(count, count)] if count else [])
+    assert (await world.audit(iterations=5)).holds
+    forged = LeafLog(clients)
+    rows = world.logs[MINERS[1].public_key].rows()
+    forged.extend(rows + np.array([0, 0, 0, UTILITY_SCALE // 2, 0, 0], dtype=np.int64))
+    task, chain_id = world.block.task, world.block.header.chain_id
+    assert task is not None
+    estimates = (world.block.certificate[0], estimate(forged, MINERS[1], task, chain_id), world.block.certificate[2])
+    block = sign_block(MINERS[0], replace(world.block, certificate=estimates))
+    whole = await replace(world, block=block).audit()
+    assert "S is off by 0.5" in whole.estimates[1].reason
+    logs = {**world.logs, MINERS[1].public_key: forged}
+    sample = await replace(world, block=block, logs=logs).audit(iterations=3)
+    assert "leaf" in sample.estimates[1].reason
+
+
 async def test_a_sample_needs_somebody_who_has_the_leaves(world: World) -> None:
     async def nobody(_: bytes) -> None:
         return None
@@ -244,7 +279,7 @@ async def test_an_invented_estimate_does_not_hold_even_if_everything_is_signed(w
 
 async def test_forged_leaves_are_found_in_a_sample(world: World) -> None:
     rows = world.logs[MINERS[1].public_key].rows()
-    forged = LeafLog(AUDIT_CLIENTS)
+    forged = LeafLog(genesis_file.AUDIT_CLIENTS)
     forged.extend(rows + np.array([0, 0, 0, UTILITY_SCALE // 2], dtype=np.int64))
     task, chain_id = world.block.task, world.block.header.chain_id
     assert task is not None

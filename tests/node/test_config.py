@@ -39,6 +39,7 @@ def test_what_is_wrong_is_named(genesis: Path) -> None:
         (replace(miner, peers=("host",)), "peers"),
         (replace(miner, audit_share=1.5), "audit_share"),
         (replace(miner, threads=-1), "threads"),
+        (replace(miner, evaluator_memory_mb=-1), "evaluator_memory_mb"),
         (replace(miner, genesis=genesis.parent / "none"), "genesis"),
         (replace(server, miners=()), "miners"),
         (replace(server, settings=replace(settings, confirmations=0)), "confirmations"),

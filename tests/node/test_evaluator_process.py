@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import select
 import signal
@@ -14,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import pytest_asyncio
-import torch
 
 from fedcoin.consensus.messages import Audit, AuditItem, RaceInfo, StartAudit, Verdict
 from fedcoin.core.errors import (
@@ -25,48 +23,23 @@ from fedcoin.core.errors import (
     UpdateNotFinite,
 )
 from fedcoin.core.estimate import Estimate
-from fedcoin.core.task import Aggregation, Baseline, Problem, RaceKind, UpdateRef, Utility, race_id
-from fedcoin.learning.evaluation_set import encode_evaluation_set
-from fedcoin.learning.evaluator import marginals, open_evaluator
-from fedcoin.learning.models import initial_weights, preset
+from fedcoin.core.task import Aggregation, Problem, RaceKind, Sampler, race_id
+from fedcoin.learning.evaluator import open_evaluator
+from fedcoin.learning.models import initial_weights
 from fedcoin.learning.tensorfile import write_tensors
-from fedcoin.learning.weights import encode
 from fedcoin.node.auditor import Auditor
 from fedcoin.node.evaluator_process import EvaluatorProcess
 from fedcoin.node.priority import PriorityLock
 from fedcoin.rpc.views import LeafProof
+from fedcoin.shapley.iterations import Iterations
 from fedcoin.shapley.leaves import LeafLog
-from fedcoin.shapley.permutations import permutation, permutations
+from tests.support.tiny_problem import make_tiny_problem
 
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
 
 RACE, MINER, OTHER = b"r" * 32, b"\x02" + b"m" * 32, b"\x03" + b"o" * 32
 CLIENTS = 3
-
-
-def make_problem(label: int = 0) -> tuple[Problem, dict[bytes, bytes]]:
-    """A problem with its blobs; another one for each label."""
-    spec = preset("softmax", (4,), 3)
-    generator = torch.Generator().manual_seed(label)
-    x = torch.randn((60, 4), generator=generator)
-    y = torch.randint(0, 3, (60,), generator=generator)
-    base = encode(initial_weights(spec, label))
-    updates = [encode(initial_weights(spec, 100 * label + index + 1)) for index in range(CLIENTS)]
-    evaluation_set = encode_evaluation_set(x, y)
-    blobs = {hashlib.sha256(data).digest(): data for data in (base, evaluation_set, *updates)}
-    problem = Problem(
-        spec,
-        Aggregation.WEIGHTED,
-        Utility.NEGATIVE_LOSS,
-        Baseline.STARTING_MODEL,
-        hashlib.sha256(base).digest(),
-        hashlib.sha256(evaluation_set).digest(),
-        tuple(UpdateRef(hashlib.sha256(data).digest(), 10 + index) for index, data in enumerate(updates)),
-    )
-    return problem, blobs
-
-
-PROBLEM, BLOBS = make_problem()
+PROBLEM, BLOBS = make_tiny_problem()
 INFO = RaceInfo(RACE, RaceKind.TASK, PROBLEM, MINER)
 
 
@@ -78,8 +51,10 @@ async def evaluator() -> AsyncIterator[EvaluatorProcess]:
     await process.stop()
 
 
-def expected(problem: Problem, blobs: Mapping[bytes, bytes], rows: np.ndarray) -> np.ndarray:
-    """The marginal contributions as this process evaluates them."""
+def expected(
+    problem: Problem, blobs: Mapping[bytes, bytes], indices: Sequence[int], race: bytes = RACE, miner: bytes = MINER
+) -> np.ndarray:
+    """The leaves as this process evaluates them."""
     opened = open_evaluator(
         problem.model,
         blobs[problem.base_model],
@@ -91,7 +66,7 @@ def expected(problem: Problem, blobs: Mapping[bytes, bytes], rows: np.ndarray) -
         problem.baseline,
         "cpu",
     )
-    return marginals(opened, rows)
+    return Iterations(problem.sampler, opened).leaves(race, miner, indices)
 
 
 def wait_for_end(pid: int, seconds: float) -> bool:
@@ -115,8 +90,8 @@ async def test_mines_the_permutations_of_the_race_in_order(evaluator: EvaluatorP
     assert (start, again) == (0, len(first))
     assert 1 <= len(first) <= 5
     assert len(second) == 1
-    rows = permutations(RACE, MINER, 0, len(first) + 1, CLIENTS)
-    np.testing.assert_allclose(np.concatenate([first, second]), expected(PROBLEM, BLOBS, rows), atol=10)
+    leaves = expected(PROBLEM, BLOBS, range(len(first) + 1))
+    np.testing.assert_array_equal(np.concatenate([first, second]), leaves)
     assert first.dtype == np.int64
     assert evaluator.iterations_per_second > 0
 
@@ -132,9 +107,28 @@ async def test_mines_for_about_as_long_as_asked(evaluator: EvaluatorProcess) -> 
 async def test_recomputes_any_leaf_of_anyone(evaluator: EvaluatorProcess) -> None:
     indices = (7, 0, 123_456)
     leaves = await evaluator.recompute(PROBLEM, BLOBS, RACE, OTHER, indices)
-    rows = np.array([permutation(RACE, OTHER, index, CLIENTS) for index in indices])
-    np.testing.assert_allclose(leaves, expected(PROBLEM, BLOBS, rows), atol=10)
+    np.testing.assert_array_equal(leaves, expected(PROBLEM, BLOBS, indices, miner=OTHER))
     assert (await evaluator.recompute(PROBLEM, BLOBS, RACE, OTHER, ())).shape == (0, CLIENTS)
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+async def test_every_sampler_mines_what_it_recomputes(evaluator: EvaluatorProcess, sampler: Sampler) -> None:
+    problem, blobs = make_tiny_problem(90, clients=6, sampler=sampler)
+    race = bytes([sampler]) * 32
+    await evaluator.load(RaceInfo(race, RaceKind.TASK, problem, MINER), blobs)
+    _, first = await evaluator.mine(race, 0, 0.02, 40)
+    _, second = await evaluator.mine(race, len(first), 0.0, 1)
+    again = await evaluator.recompute(problem, blobs, race, MINER, range(len(first) + 1))
+    assert np.array_equal(np.concatenate([first, second]), again)
+    np.testing.assert_array_equal(again, expected(problem, blobs, range(len(again)), race))
+
+
+async def test_leaves_do_not_depend_on_the_memory_allowed(evaluator: EvaluatorProcess) -> None:
+    small = EvaluatorProcess()
+    await small.start(threads=1, device="cpu", memory_mb=1)
+    leaves = [await one.recompute(PROBLEM, BLOBS, RACE, MINER, range(20)) for one in (evaluator, small)]
+    await small.stop()
+    np.testing.assert_array_equal(*leaves)
 
 
 async def test_problems_are_cached_and_evicted_ones_sent_again(evaluator: EvaluatorProcess) -> None:
@@ -145,7 +139,7 @@ async def test_problems_are_cached_and_evicted_ones_sent_again(evaluator: Evalua
             asked.append(key)
             return super().__getitem__(key)
 
-    problem, blobs = make_problem(50)
+    problem, blobs = make_tiny_problem(50)
     race = b"q" * 32
     await evaluator.load(RaceInfo(race, RaceKind.TASK, problem, MINER), Noted(blobs))
     once = len(asked)
@@ -153,14 +147,14 @@ async def test_problems_are_cached_and_evicted_ones_sent_again(evaluator: Evalua
     await evaluator.recompute(problem, Noted(blobs), race, OTHER, (1,))
     assert once == len(asked) == CLIENTS + 2
     for label in (51, 52, 53):
-        await evaluator.prepare(*make_problem(label))
+        await evaluator.prepare(*make_tiny_problem(label))
     _, leaves = await evaluator.mine(race, 4, 0.0, 1)
     assert len(asked) == 2 * once
-    np.testing.assert_allclose(leaves, expected(problem, blobs, permutations(race, MINER, 4, 1, CLIENTS)), atol=10)
+    np.testing.assert_array_equal(leaves, expected(problem, blobs, (4,), race))
 
 
 async def test_hostile_problem_comes_back_as_its_error_and_the_worker_lives(evaluator: EvaluatorProcess) -> None:
-    problem, blobs = make_problem(60)
+    problem, blobs = make_tiny_problem(60)
     await evaluator.load(INFO, BLOBS)
     pid, restarts = evaluator.pid, evaluator.restarts
     digest = problem.updates[1].digest
@@ -182,7 +176,7 @@ async def test_killed_worker_is_started_again_and_the_request_answered(evaluator
     restarts = evaluator.restarts
     os.kill(evaluator.pid, signal.SIGKILL)
     _, leaves = await evaluator.mine(RACE, 3, 0.0, 1)
-    np.testing.assert_allclose(leaves, expected(PROBLEM, BLOBS, permutations(RACE, MINER, 3, 1, CLIENTS)), atol=10)
+    np.testing.assert_array_equal(leaves, expected(PROBLEM, BLOBS, (3,)))
     assert evaluator.restarts == restarts + 1
 
 
@@ -193,7 +187,7 @@ async def test_worker_that_dies_twice_fails_the_request_but_not_the_next(evaluat
             os.kill(evaluator.pid, signal.SIGKILL)
             return super().__getitem__(key)
 
-    problem, blobs = make_problem(70)
+    problem, blobs = make_tiny_problem(70)
     with pytest.raises(EvaluatorFailed, match="twice") as raised:
         await evaluator.prepare(problem, Deadly(blobs))
     assert raised.value.code == "EVALUATOR_FAILED"
@@ -231,8 +225,7 @@ async def test_cancelled_request_leaves_the_next_one_whole(evaluator: EvaluatorP
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(mining, 0.05)
     leaves = await evaluator.recompute(PROBLEM, BLOBS, RACE, MINER, (0, 1))
-    rows = permutations(RACE, MINER, 0, 2, CLIENTS)
-    np.testing.assert_allclose(leaves, expected(PROBLEM, BLOBS, rows), atol=10)
+    np.testing.assert_array_equal(leaves, expected(PROBLEM, BLOBS, (0, 1)))
 
 
 async def test_stopping_fails_what_is_under_way_and_ends_the_worker() -> None:
@@ -268,8 +261,7 @@ async def test_unequal_problems_have_unequal_caches(evaluator: EvaluatorProcess)
     unweighted = replace(PROBLEM, aggregation=Aggregation.UNWEIGHTED)
     for problem in (PROBLEM, unweighted):
         leaves = await evaluator.recompute(problem, BLOBS, RACE, MINER, (0,))
-        rows = permutations(RACE, MINER, 0, 1, CLIENTS)
-        np.testing.assert_allclose(leaves, expected(problem, BLOBS, rows), atol=10)
+        np.testing.assert_array_equal(leaves, expected(problem, BLOBS, (0,)))
 
 
 class Peer:

@@ -22,6 +22,7 @@ def test_usual_terms_are_fine() -> None:
         ({"model": "foo"}, "UNKNOWN_MODEL"),
         ({"budget": 0}, "AMOUNT_OUT_OF_RANGE"),
         ({"budget": 1}, "ORDER_AMOUNT_TOO_SMALL"),
+        ({"sampler": "exact", "clients": 21}, "ORDER_SAMPLER_DOES_NOT_FIT"),
         ({"dataset": "/nowhere.npz"}, "DATASET_NOT_FOUND"),
     ],
 )

@@ -125,6 +125,17 @@ def test_selection_is_seeded_and_honours_count_and_least() -> None:
     assert len(opened(10).selected) == 10
 
 
+def test_no_more_clients_are_selected_than_the_sampler_serves() -> None:
+    for wanted in (0, 5, 10):
+        settings = replace(SETTINGS, clients_per_round=wanted)
+        round_ = open_round(ORDER, 0, BASE, CLIENTS, 2, settings, 5000, max_clients=4)
+        assert len(round_.selected) == 4
+        one = with_updates(round_, CLIENTS.index(round_.selected[0]))
+        again = reopen(one, CLIENTS, 2, settings, 7000, max_clients=4)
+        assert len(again.selected) == 4
+        assert round_.selected[0] in again.selected
+
+
 def test_a_round_is_kept_and_read_back_exactly() -> None:
     round_ = replace(with_updates(opened(), 0, 1), model=b"m" * 32, accuracy=5, settled_block=b"s" * 32)
     assert ROUND.decode(ROUND.encode(round_)) == round_

@@ -57,6 +57,7 @@ def test_enum_numbers_are_those_of_the_python_enums() -> None:
         task.Aggregation,
         task.Utility,
         task.Baseline,
+        task.Sampler,
         task.RaceKind,
         transaction.Schedule,
         transaction.PaymentKind,

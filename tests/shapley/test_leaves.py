@@ -7,7 +7,8 @@ from fedcoin.core.errors import LeafMismatch, MalformedLeaf
 from fedcoin.core.merkle import EMPTY_ROOT, merkle_root, verify_consistency, verify_inclusion
 from fedcoin.core.params import MAX_ITERATIONS, UTILITY_SCALE
 from fedcoin.core.task import Baseline, Utility
-from fedcoin.shapley.leaves import MAX_MARGINAL, LeafLog, check_leaf, decode_leaf, encode_leaf
+from fedcoin.shapley.leaves import MAX_MARGINAL, LeafLog, decode_leaf, encode_leaf
+from fedcoin.shapley.tolerance import check_leaf
 
 ROWS = np.random.default_rng(5).integers(-MAX_MARGINAL, MAX_MARGINAL, size=(13, 4), endpoint=True)
 ORDER = (2, 0, 3, 1)

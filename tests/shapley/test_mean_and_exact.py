@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcoin.shapley.exact import exact_values
+from fedcoin.core.errors import SamplerDoesNotFit
+from fedcoin.shapley.exact import all_values, exact_from_table, exact_values, exact_values_of
 from fedcoin.shapley.mean import add_leaf, averaged
 from fedcoin.shapley.permutations import permutations
+from tests.support.table_game import TableGame, random_table
 
 RACE = bytes(range(32))
 MINER = b"\x02" + bytes(32)
@@ -59,8 +61,34 @@ def test_exact_values_call_each_coalition_once():
 
 @pytest.mark.parametrize("clients", [0, 21])
 def test_exact_values_refuse_more_coalitions_than_are_affordable(clients):
-    with pytest.raises(ValueError, match="exact values"):
+    with pytest.raises(SamplerDoesNotFit, match="exact values"):
         exact_values(lambda _: 0, clients)
+
+
+@pytest.mark.parametrize("clients", [1, 2, 3, 6, 11])
+def test_an_evaluator_is_asked_for_each_coalition_once(clients):
+    game = TableGame(random_table(clients))
+    assert (all_values(game) == game.table).all()
+    assert sorted(game.asked) == list(range(1, 1 << clients))
+
+
+@pytest.mark.parametrize("clients", [1, 4, 8])
+def test_exact_values_of_an_evaluator_a_table_and_a_function_are_one(clients):
+    table = random_table(clients, seed=clients)
+    expected = exact_values(lambda coalition: int(table[sum(1 << i for i in coalition)]), clients)
+    assert exact_from_table(table) == exact_values_of(TableGame(table)) == expected
+
+
+def test_exact_values_of_the_largest_utilities_do_not_overflow():
+    table = np.full(1 << 16, 100 * 10**9)
+    table[0] = -100 * 10**9
+    assert exact_from_table(table) == [Fraction(200 * 10**9, 16)] * 16
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 1 << 21])
+def test_a_table_that_does_not_hold_all_coalitions_is_refused(length):
+    with pytest.raises(SamplerDoesNotFit):
+        exact_from_table(np.zeros(length, dtype=np.int64))
 
 
 def test_alg1_lines_4_to_12_converge_to_the_exact_values():

@@ -89,5 +89,5 @@ def test_a_batch_holds_the_same_rows_as_single_draws():
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments):
-    with pytest.raises(ValueError, match=r"clients|bytes"):
+    with pytest.raises(ValueError, match=r"clients|bytes|u64"):
         permutation(*arguments)

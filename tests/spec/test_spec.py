@@ -45,7 +45,8 @@ def test_every_error_code_is_one_classs_own():
 def test_every_code_that_a_rule_names_is_in_the_table():
     rules = SPEC.partition("## 21. Error codes")[0].partition("## 2. Encoding")[2]
     constants = {"MAX_SUPPLY", "MAX_ROUNDS", "MAX_CLIENTS", "MAX_MINERS", "MAX_ITERATIONS", "MAX_MARGINAL"}
-    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", rules)) - constants - {"UTILITY_SCALE", "MAX_UTILITY"}
+    constants |= {"MAX_EXACT_CLIENTS", "UTILITY_SCALE", "MAX_UTILITY"}
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", rules)) - constants
     assert len(named) > 40
     assert named - codes_in_table() == set()
 
@@ -87,6 +88,7 @@ def test_every_rpc_that_it_names_is_in_the_protos():
     ("name", "value"),
     [
         ("MAX_CLIENTS", "1024"),
+        ("MAX_EXACT_CLIENTS", "20, K"),
         ("MAX_MINERS", "1024"),
         ("MAX_ROUNDS", "1000 of one order"),
         ("MAX_ITERATIONS", "2^20 of one miner in one race"),

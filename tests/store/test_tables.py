@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedcoin.core.model import Layer, LayerKind, ModelFamily, ModelSpec
-from fedcoin.core.task import Aggregation, Baseline, Problem, Task, UpdateRef, Utility
+from fedcoin.core.task import Aggregation, Baseline, Problem, Sampler, Task, UpdateRef, Utility
 from fedcoin.store import blobs
 from fedcoin.store.chain_store import ChainStore
 from fedcoin.store.database import after_prefix
@@ -80,7 +80,8 @@ def test_peer_is_replaced_under_its_address_and_removed(store: ChainStore) -> No
 def test_tasks_by_their_hash(store: ChainStore) -> None:
     spec = ModelSpec(ModelFamily.LAYERS, "softmax", (2,), 2, (Layer(LayerKind.LINEAR, 2),))
     refs = (UpdateRef(b"u" * 32, 3),)
-    problem = Problem(spec, Aggregation.WEIGHTED, Utility.ACCURACY, Baseline.ZERO, b"b" * 32, b"e" * 32, refs)
+    terms = (Aggregation.WEIGHTED, Utility.ACCURACY, Baseline.ZERO, Sampler.PERMUTATION)
+    problem = Problem(spec, *terms, b"b" * 32, b"e" * 32, refs)
     task = Task(b"s" * 33, b"o" * 32, 0, b"p" * 32, 7, 1, 2, problem, (), 2, 5, 1, 9, b"g" * 64)
     name = task.id(store.chain_id)
     store.put_task(task)

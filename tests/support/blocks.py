@@ -107,6 +107,12 @@ def settled_network(miners: int = 3, seed: int = 1, rounds: int = 1, **changes: 
     return network
 
 
+def network_won_by_another(miners: int = 3) -> Network:
+    """A settled network with a block 1 that MINERS[0] has not won: for that key, such a block needs an audit."""
+    networks = (settled_network(miners, seed) for seed in range(1, 20))
+    return next(net for net in networks if adopted(net.nodes[0].posap.chain)[0].header.winner != MINERS[0].public_key)
+
+
 def settle_round(network: Network, order_id: bytes) -> None:
     """Publishes a task for the order's next round, and runs until all have its block."""
     height = max(network.heights()) + 1

@@ -10,7 +10,7 @@ from fedcoin.consensus.messages import Leaves, RaceInfo
 from fedcoin.core.encoding import tagged_hash
 from fedcoin.core.model import Layer, LayerKind, ModelFamily, ModelSpec
 from fedcoin.core.params import UTILITY_SCALE
-from fedcoin.core.task import Aggregation, Baseline, Problem, UpdateRef, Utility
+from fedcoin.core.task import Aggregation, Baseline, Problem, Sampler, UpdateRef, Utility
 from fedcoin.shapley.permutations import permutation
 
 MODEL = ModelSpec(ModelFamily.LAYERS, "softmax", (4,), 2, (Layer(LayerKind.LINEAR, 2),))
@@ -24,6 +24,7 @@ def make_problem(clients: int, label: str = "game") -> Problem:
         Aggregation.UNWEIGHTED,
         Utility.ACCURACY,
         Baseline.ZERO,
+        Sampler.PERMUTATION,
         tagged_hash(label, b"base"),
         tagged_hash(label, b"evaluation"),
         updates,

@@ -40,7 +40,7 @@ from fedcoin.core.estimate import Estimate
 from fedcoin.core.genesis import Allocation, Genesis
 from fedcoin.core.keys import PrivateKey
 from fedcoin.core.params import UNITS_PER_FDC, UTILITY_SCALE, ChainParams
-from fedcoin.core.task import Aggregation, Baseline, Contributor, RaceKind, Task, Utility, sign_task
+from fedcoin.core.task import Aggregation, Baseline, Contributor, RaceKind, Sampler, Task, Utility, sign_task
 from fedcoin.core.transaction import Order, Schedule, sign_transaction
 from fedcoin.ledger.accounts import get_account
 from fedcoin.ledger.orders import get_order
@@ -326,6 +326,7 @@ def order_body(
         aggregation=Aggregation.UNWEIGHTED,
         utility=Utility.ACCURACY,
         baseline=Baseline.ZERO,
+        sampler=Sampler.PERMUTATION,
         evaluation_set=problem.evaluation_set,
         min_clients=1,
         expiry=expiry,

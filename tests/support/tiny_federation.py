@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fedcoin.core.keys import PrivateKey
-from fedcoin.core.task import Aggregation, Baseline, UpdateCommitment, Utility
+from fedcoin.core.task import Aggregation, Baseline, Sampler, UpdateCommitment, Utility
 from fedcoin.core.transaction import Order, Schedule, sign_transaction
 from fedcoin.learning.datasets import load_dataset
 from fedcoin.learning.evaluation_set import encode_evaluation_set
@@ -69,6 +69,7 @@ def make_order(**changes: object) -> Order:
         aggregation=Aggregation.UNWEIGHTED,
         utility=Utility.ACCURACY,
         baseline=Baseline.ZERO,
+        sampler=Sampler.PERMUTATION,
         evaluation_set=hashlib.sha256(EVALUATION_SET).digest(),
         min_clients=2,
         expiry=START + 3_600_000,

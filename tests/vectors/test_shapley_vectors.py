@@ -5,9 +5,10 @@ from fedcoin.core.keys import PrivateKey
 from fedcoin.core.merkle import verify_consistency, verify_inclusion
 from fedcoin.core.task import Baseline, Utility
 from fedcoin.shapley.distance import within_distance
-from fedcoin.shapley.leaves import LeafLog, check_leaf, decode_leaf, encode_leaf
+from fedcoin.shapley.leaves import LeafLog, decode_leaf, encode_leaf
 from fedcoin.shapley.mean import averaged
 from fedcoin.shapley.permutations import permutation
+from fedcoin.shapley.tolerance import check_leaf
 
 unhex = bytes.fromhex
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from fedcoin.core.block import Block, sign_block
 from fedcoin.core.estimate import sign_estimate
 from fedcoin.core.keys import PrivateKey
-from fedcoin.core.params import MAX_ITERATIONS
-from fedcoin.core.task import Contributor, RaceKind, Task, UpdateRef, sign_task
+from fedcoin.core.params import MAX_EXACT_CLIENTS, MAX_ITERATIONS
+from fedcoin.core.task import Contributor, RaceKind, Sampler, Task, UpdateRef, sign_task
 from fedcoin.core.transaction import MinerRegistration, Transaction, Transfer, sign_transaction
 from fedcoin.ledger.problems import last_problem
 from vectorlib.block_builder import (
@@ -139,13 +139,20 @@ def _broken_tasks(at: Position) -> Iterator[tuple[str, Block]]:
         "update of no samples": make_task(
             at, problem=replace(one, updates=(*one.updates[:2], UpdateRef(one.updates[2].digest, 0)))
         ),
+        "more clients than the exact sampler serves": make_task(
+            at,
+            problem=replace(one, sampler=Sampler.EXACT, updates=one.updates[:1] * (MAX_EXACT_CLIENTS + 1)),
+            contributors=[key(f"client {number}") for number in range(MAX_EXACT_CLIENTS + 1)],
+        ),
+        "another sampler": make_task(at, problem=replace(one, sampler=Sampler.ANTITHETIC)),
         "TrainPrice one unit short": make_task(at, train_price=good.train_price - 1),
         "another evaluation set": make_task(at, problem=replace(one, evaluation_set=digest("other"))),
         "server did not sign": replace(good, signature=key("other server").sign(good.id(CHAIN))),
         "client did not sign its update": _resigned(good, key("mallory")),
     }
     for name, task in cases.items():
-        values = SHAPLEY[: task.problem.clients]
+        clients = task.problem.clients
+        values = (*SHAPLEY, *[0] * clients)[:clients]
         yield name, _signed(task_block(at, task, values, due=False))
 
 

@@ -8,7 +8,7 @@ from fedcoin.core.genesis import Allocation, Genesis
 from fedcoin.core.keys import PrivateKey
 from fedcoin.core.model import Layer, LayerKind, ModelFamily, ModelSpec
 from fedcoin.core.params import UTILITY_SCALE, ChainParams
-from fedcoin.core.task import Aggregation, Baseline, Problem, UpdateRef, Utility
+from fedcoin.core.task import Aggregation, Baseline, Problem, Sampler, UpdateRef, Utility
 from fedcoin.core.transaction import Order, Schedule
 
 START = 1_700_000_000_000
@@ -71,6 +71,7 @@ def problem(name: str, clients: int, model: ModelSpec = SOFTMAX) -> Problem:
         Aggregation.UNWEIGHTED,
         Utility.ACCURACY,
         Baseline.ZERO,
+        Sampler.PERMUTATION,
         digest(f"{name} base model"),
         digest(f"{name} evaluation set"),
         tuple(UpdateRef(digest(f"{name} update {i}"), 100 + i) for i in range(clients)),
@@ -107,6 +108,7 @@ def order(**changes: object) -> Order:
         "aggregation": Aggregation.UNWEIGHTED,
         "utility": Utility.ACCURACY,
         "baseline": Baseline.ZERO,
+        "sampler": Sampler.PERMUTATION,
         "evaluation_set": digest("order evaluation set"),
         "min_clients": 2,
         "expiry": START + 3_600_000,

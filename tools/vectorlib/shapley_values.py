@@ -8,9 +8,10 @@ from fedcoin.core.estimate import ESTIMATE, Estimate, sign_estimate
 from fedcoin.core.params import MAX_ITERATIONS, UTILITY_SCALE
 from fedcoin.core.task import Baseline, RaceKind, Utility, race_id
 from fedcoin.shapley.distance import within_distance
-from fedcoin.shapley.leaves import MAX_MARGINAL, LeafLog, check_leaf, decode_leaf, encode_leaf
+from fedcoin.shapley.leaves import MAX_MARGINAL, LeafLog, decode_leaf, encode_leaf
 from fedcoin.shapley.mean import averaged
 from fedcoin.shapley.permutations import permutation
+from fedcoin.shapley.tolerance import check_leaf
 from vectorlib.core_values import code_of
 from vectorlib.json_values import big, bigs, to_json
 from vectorlib.people import CHAIN, START, digest, key

@@ -199,3 +199,9 @@ class TooManyTasks(LimitExceeded):
     """The server has published too many tasks for this round on this block."""
 
     code = "TOO_MANY_TASKS"
+
+
+class SamplerDoesNotFit(InvalidInput):
+    """The sampler cannot serve so many clients; choose another sampler or fewer clients."""
+
+    code = "SAMPLER_DOES_NOT_FIT"

@@ -101,6 +101,12 @@ class UpdateNotFinite(InvalidInput):
     code = "UPDATE_NOT_FINITE"
 
 
+class UpdateOutOfRange(InvalidInput):
+    """A model update holds a parameter beyond ±10,000; train with a lower learning rate."""
+
+    code = "UPDATE_OUT_OF_RANGE"
+
+
 class EvaluationSetMalformed(InvalidInput):
     """An evaluation set is not a safetensors file of samples x and labels y that fit the architecture."""
 
@@ -117,6 +123,12 @@ class EvaluationSetNotFinite(InvalidInput):
     """An evaluation set holds NaN or infinite features."""
 
     code = "EVALUATION_SET_NOT_FINITE"
+
+
+class EvaluationSetOutOfRange(InvalidInput):
+    """An evaluation set holds a feature beyond ±1,000,000; scale the features down, for all data alike."""
+
+    code = "EVALUATION_SET_OUT_OF_RANGE"
 
 
 class EvaluationSetLabelOutOfRange(InvalidInput):
@@ -143,10 +155,22 @@ class EvaluationTooLarge(LimitExceeded):
     code = "EVALUATION_TOO_LARGE"
 
 
+class MemoryTooSmall(LimitExceeded):
+    """The memory allowed for evaluating coalitions is too little for one block of samples."""
+
+    code = "MEMORY_TOO_SMALL"
+
+
 class EvaluatorFailed(Unavailable):
     """The evaluator process has died twice over one request."""
 
     code = "EVALUATOR_FAILED"
+
+
+class RayUnavailable(Unavailable):
+    """Coalitions are to be evaluated on a Ray cluster, but Ray is not installed or the cluster cannot be used."""
+
+    code = "RAY_UNAVAILABLE"
 
 
 class WorkerFailed(Unavailable):

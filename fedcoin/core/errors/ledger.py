@@ -77,6 +77,12 @@ class OrderClientsOutOfRange(InvalidInput):
     code = "ORDER_CLIENTS_OUT_OF_RANGE"
 
 
+class OrderSamplerDoesNotFit(InvalidInput):
+    """The order wants more clients at least than its sampler can serve; choose fewer clients or another sampler."""
+
+    code = "ORDER_SAMPLER_DOES_NOT_FIT"
+
+
 class OrderAmountTooSmall(InvalidInput):
     """The deposit leaves a round without a single unit; deposit more or order fewer rounds."""
 
@@ -120,7 +126,9 @@ class TaskRoundMismatch(Conflict):
 
 
 class TaskTermsMismatch(InvalidInput):
-    """The task differs from its order in model, aggregation, utility, baseline, evaluation set, prices or norm."""
+    """The task differs from its order in model, aggregation, utility, baseline, sampler, evaluation set, prices or
+    norm.
+    """
 
     code = "TASK_TERMS_MISMATCH"
 
@@ -129,6 +137,12 @@ class TaskClientsOutOfRange(InvalidInput):
     """The task has fewer clients than its order wants, or more than the protocol allows."""
 
     code = "TASK_CLIENTS_OUT_OF_RANGE"
+
+
+class TaskSamplerDoesNotFit(InvalidInput):
+    """The task has more clients than its sampler can serve; no miner could work on it."""
+
+    code = "TASK_SAMPLER_DOES_NOT_FIT"
 
 
 class TaskContributorsMismatch(InvalidInput):
