@@ -13,7 +13,9 @@ import torch
 from fedcoin.core.errors import (
     AggregationImpossible,
     CoalitionsMalformed,
+    DeviceUnavailable,
     EvaluationTooLarge,
+    MemoryTooSmall,
     SamplesDoNotFit,
     UpdateMalformed,
     UpdateNotFinite,
@@ -21,13 +23,19 @@ from fedcoin.core.errors import (
 from fedcoin.core.model import Layer, LayerKind, ModelFamily, ModelSpec
 from fedcoin.core.params import UTILITY_SCALE
 from fedcoin.core.task import Aggregation, Baseline, Utility
+from fedcoin.learning.choice import open_engine
+from fedcoin.learning.device import CPU_MEMORY, default_memory_limit
+from fedcoin.learning.engine import Engine
 from fedcoin.learning.evaluation_set import encode_evaluation_set
-from fedcoin.learning.evaluator import TorchEvaluator, marginals, open_evaluator, starting_value
+from fedcoin.learning.evaluator import TorchEvaluator, open_evaluator, starting_value
 from fedcoin.learning.fedavg import fedavg
+from fedcoin.learning.game import Game
 from fedcoin.learning.models import Weights, initial_weights, preset
 from fedcoin.learning.tensorfile import write_tensors
 from fedcoin.learning.training import accuracy, loss
 from fedcoin.learning.weights import encode
+from fedcoin.shapley.samplers.permutation import marginals as marginals_along
+from fedcoin.shapley.walks import walks_of, walks_of_permutations
 
 ALL = np.array([[bool(mask >> k & 1) for k in range(4)] for mask in range(16)])
 EMPTY_VALUE = 123
@@ -80,21 +88,41 @@ def test_negative_loss_of_every_coalition_is_that_of_its_fedavg_model(trained: A
     assert np.abs(values - expected).max() <= 2e-6 * UTILITY_SCALE
 
 
-@pytest.mark.parametrize("limit", [1, 20_000, 200_000])
-def test_chunks_do_not_change_values(trained: Any, limit: int) -> None:
-    small, large = (
-        evaluator_of(trained, None, Utility.NEGATIVE_LOSS, limit=limit),
-        evaluator_of(trained, None, Utility.NEGATIVE_LOSS),
-    )
-    assert small._chunks() < large._chunks()
-    assert np.abs(small.utilities(ALL) - large.utilities(ALL)).max() <= 2e-6 * UTILITY_SCALE
+def marginals(evaluator: TorchEvaluator, orders: np.ndarray) -> np.ndarray:
+    return marginals_along(orders, evaluator.values(walks_of_permutations(orders)), evaluator.empty_value)
 
 
-def test_first_layer_shortcut_agrees_with_whole_models(trained_softmax: Any) -> None:
-    short, whole = evaluator_of(trained_softmax), evaluator_of(trained_softmax, limit=1)
-    assert short._preactivations is not None
-    assert whole._preactivations is None
-    assert np.abs(short.utilities(ALL) - whole.utilities(ALL)).max() <= -(-UTILITY_SCALE // len(trained_softmax.y))
+@pytest.mark.parametrize("utility", list(Utility))
+def test_a_memory_limit_does_not_change_values(trained: Any, utility: Utility) -> None:
+    large = evaluator_of(trained, None, utility)
+    served = 0
+    for limit in (200_000, 1_000_000, 200_000_000):
+        try:
+            small = evaluator_of(trained, None, utility, limit=limit)
+        except MemoryTooSmall:
+            continue
+        served += 1
+        if small.engine == large.engine:
+            assert (small.utilities(ALL) == large.utilities(ALL)).all()
+    assert served
+
+
+@pytest.mark.parametrize("model", ["softmax", "mlp-16", "cnn"])
+def test_too_little_memory_for_one_block_is_said_with_the_need(digits: Any, model: str) -> None:
+    spec = preset(model, digits.input_shape, 10)
+    with pytest.raises(MemoryTooSmall, match=r"need \d+ bytes"):
+        TorchEvaluator(
+            spec, [initial_weights(spec, 0)], None, digits.x_test, digits.y_test, Utility.ACCURACY, 0, "cpu", 1000
+        )
+
+
+def test_values_along_walks_are_those_of_the_coalitions(trained: Any) -> None:
+    evaluator = evaluator_of(trained, trained.samples, Utility.NEGATIVE_LOSS)
+    walks = walks_of(4, [[2, 0, 3, 1], [1, 3], [], [3]], [[True, False, True, True], [False, True], [], [True]])
+    assert evaluator.values(walks) == pytest.approx(evaluator.utilities(walks.coalitions()), abs=2e-6 * UTILITY_SCALE)
+    assert evaluator.values(walks_of(4, [])).shape == (0,)
+    with pytest.raises(CoalitionsMalformed):
+        evaluator.values(walks_of(5, [[4]]))
 
 
 def test_torchvision_coalitions_average_running_statistics() -> None:
@@ -221,14 +249,6 @@ def test_mean_over_all_permutations_is_the_exact_shapley_value(trained_softmax: 
     assert marginals(evaluator, every).sum(axis=0).tolist() == exact.tolist()
 
 
-@pytest.mark.parametrize(
-    "orders", [[[0, 1, 2, 2]], [[0, 1, 2, 4]], [[-1, 0, 1, 2]], [0, 1, 2, 3], [[0.0, 1.0, 2.0, 3.0]], [[]], [[0, 1, 2]]]
-)
-def test_rows_that_are_no_permutations_are_refused(trained_softmax: Any, orders: list) -> None:
-    with pytest.raises(CoalitionsMalformed):
-        marginals(evaluator_of(trained_softmax), np.array(orders))
-
-
 @pytest.mark.parametrize("rows", [ALL.astype(int), ALL[:, :3], ALL[0]])
 def test_rows_that_are_no_coalitions_are_refused(trained_softmax: Any, rows: np.ndarray) -> None:
     with pytest.raises(CoalitionsMalformed):
@@ -260,6 +280,20 @@ def test_evaluator_from_blobs(trained: Any) -> None:
     assert plain.utilities(ALL).tolist() == evaluator_of(trained, empty=0).utilities(ALL).tolist()
 
 
+def test_the_starting_model_is_evaluated_within_the_same_limits(
+    trained_softmax: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def seen(game: Game) -> Engine:
+        opened.append((game.clients, game.memory_limit, game.threads))
+        return open_engine(game)
+
+    monkeypatch.setattr("fedcoin.learning.evaluator.open_engine", seen)
+    open_evaluator(**blobs(trained_softmax), memory_limit_bytes=99 << 20, threads=3)
+    assert opened == [(1, 99 << 20, 3), (4, 99 << 20, 3)]
+
+
 def test_bad_blobs_are_refused(trained_softmax: Any) -> None:
     good = blobs(trained_softmax)
     nan = {name: np.full(value.shape, np.nan, np.float32) for name, value in trained_softmax.base.items()}
@@ -284,6 +318,52 @@ def test_misfits_are_refused(trained_softmax: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("fedcoin.learning.evaluator.MAX_STACKED_BYTES", 1000)
     with pytest.raises(EvaluationTooLarge):
         TorchEvaluator(spec, updates, None, x, y, Utility.ACCURACY, 0, "cpu")
+
+
+def test_bad_input_is_refused_by_name(trained_softmax: Any) -> None:
+    good: dict[str, Any] = {
+        "spec": trained_softmax.spec,
+        "updates": trained_softmax.updates,
+        "samples": None,
+        "x": trained_softmax.x,
+        "y": trained_softmax.y,
+        "utility": Utility.ACCURACY,
+        "empty_value": 0,
+        "device": "cpu",
+    }
+    other = preset("softmax", trained_softmax.spec.input_shape, 11)
+    for change, error in (
+        ({"updates": []}, AggregationImpossible),
+        ({"spec": other}, AggregationImpossible),
+        ({"y": trained_softmax.y + 9}, SamplesDoNotFit),
+        ({"x": trained_softmax.x[:0], "y": trained_softmax.y[:0]}, SamplesDoNotFit),
+        ({"memory_limit_bytes": 100}, MemoryTooSmall),
+        ({"memory_limit_bytes": 0}, MemoryTooSmall),
+        ({"device": "cuda:99"}, DeviceUnavailable),
+        ({"device": "abacus"}, DeviceUnavailable),
+    ):
+        with pytest.raises(error):
+            TorchEvaluator(**good | change)
+
+
+@pytest.mark.parametrize("utility", list(Utility))
+def test_one_client_and_one_sample(trained: Any, utility: Utility) -> None:
+    evaluator = TorchEvaluator(
+        trained.spec, trained.updates[:1], [5], trained.x[:1], trained.y[:1], utility, EMPTY_VALUE, "cpu"
+    )
+    value = int(evaluator.values(walks_of(1, [[0]]))[0])
+    if utility == Utility.ACCURACY:
+        assert value == round(accuracy(trained.spec, trained.updates[0], trained.x[:1], trained.y[:1])) * UTILITY_SCALE
+    else:
+        expected = -loss(trained.spec, trained.updates[0], trained.x[:1], trained.y[:1]) * UTILITY_SCALE
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_default_memory_is_bounded_and_torch_keeps_its_threads(trained: Any) -> None:
+    assert 64 << 20 <= default_memory_limit(torch.device("cpu")) <= CPU_MEMORY
+    before = torch.get_num_threads()
+    evaluator_of(trained).utilities(ALL)
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -15,17 +15,19 @@ from fedcoin.core.errors import (
     EvaluationSetLabelOutOfRange,
     EvaluationSetMalformed,
     EvaluationSetNotFinite,
+    EvaluationSetOutOfRange,
     EvaluationSetTooLarge,
     FedCoinError,
     UpdateMalformed,
     UpdateNotFinite,
+    UpdateOutOfRange,
     UpdateTooLarge,
     UpdateWrongShape,
 )
-from fedcoin.learning.evaluation_set import decode_evaluation_set, encode_evaluation_set
+from fedcoin.learning.evaluation_set import MAX_FEATURE, decode_evaluation_set, encode_evaluation_set
 from fedcoin.learning.models import initial_weights, preset
 from fedcoin.learning.tensorfile import write_tensors
-from fedcoin.learning.weights import decode, encode, expected_size
+from fedcoin.learning.weights import MAX_PARAMETER, decode, encode, expected_size
 
 SPEC = preset("mlp-5", (6,), 3)
 WEIGHTS = initial_weights(SPEC, 0)
@@ -84,6 +86,19 @@ def test_update_with_nan_or_infinity_is_refused(value: float) -> None:
     bad["2.weight"][1, 2] = value
     with pytest.raises(UpdateNotFinite, match=r"2\.weight"):
         decode(write_tensors(bad), SPEC)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_parameters_have_a_largest_magnitude_both_ways(sign: int) -> None:
+    def changed(value: float) -> dict[str, torch.Tensor]:
+        return WEIGHTS | {"2.weight": WEIGHTS["2.weight"].index_fill(1, torch.tensor([3]), sign * value)}
+
+    assert decode(encode(changed(MAX_PARAMETER)), SPEC)["2.weight"][0, 3] == sign * MAX_PARAMETER
+    above = changed(np.nextafter(np.float32(MAX_PARAMETER), np.float32(np.inf)).item())
+    with pytest.raises(UpdateOutOfRange, match=r"2\.weight.*lower learning rate"):
+        encode(above)
+    with pytest.raises(UpdateOutOfRange, match=r"2\.weight.*lower learning rate"):
+        decode(write_tensors({name: value.numpy() for name, value in above.items()}), SPEC)
 
 
 @pytest.mark.parametrize(
@@ -209,6 +224,18 @@ def test_evaluation_set_round_trip() -> None:
 def test_bad_evaluation_set_is_refused(tensors: dict, error: type[Exception]) -> None:
     with pytest.raises(error):
         decode_evaluation_set(write_tensors(tensors), SPEC)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_features_have_a_largest_magnitude_both_ways(sign: int) -> None:
+    x = X.clone()
+    x[4, 2] = sign * MAX_FEATURE
+    assert torch.equal(decode_evaluation_set(encode_evaluation_set(x, Y), SPEC)[0], x)
+    x[4, 2] *= 1 + 2**-20
+    with pytest.raises(EvaluationSetOutOfRange, match="scale"):
+        encode_evaluation_set(x, Y)
+    with pytest.raises(EvaluationSetOutOfRange, match="scale"):
+        decode_evaluation_set(write_tensors({"x": x.numpy(), "y": Y.numpy()}), SPEC)
 
 
 def test_large_evaluation_set_is_refused_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
