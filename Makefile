@@ -7,25 +7,45 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH := $(VENV)/bench
+BENCH_STAMP := $(BENCH)/.installed
+# A folder with MNIST's four files; without it the benchmark makes up images of the same shape.
+DATA_ROOT ?=
+BENCH_RUN = $(BENCH)/bin/python tools/bench_evaluator.py $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") --plots runs/plots
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install demo test test-fast lint protos protos-check vectors check clean
+.PHONY: help install demo bench bench-samplers test test-fast lint protos protos-check vectors check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 install: $(STAMP) ## create .venv and install FedCoin with all it needs, for development too
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml setup.py $(wildcard fedcoin/learning/native/kernel*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "FedCoin needs Python 3.11 or newer: make install PYTHON=/path/to/python3"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[dev,fast]"
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[dev,fast,ray]"
 	@touch $@
 
 demo: $(STAMP) ## a whole network on this machine: digits, 10 clients T0..T9; writes runs/demo.json
 	$(BIN)/python cmd/fedcoin localnet --miners 3 --clients 10 --types 10 --rounds 2 --dataset digits --model mlp-32 --samples 100 \
 	  --budget 1000 --seed 1 --verify --report runs/demo.json
+
+bench: $(BENCH_STAMP) ## iterations per second against Algorithm 1, pyDVL and shapiq [DATA_ROOT=mnist folder]; writes runs/bench.json
+	$(BENCH_RUN) --json runs/bench.json
+
+bench-samplers: $(BENCH_STAMP) ## error of each sampler against iterations on W100, some fifteen minutes; writes runs/bench-samplers.json
+	$(BENCH_RUN) --samplers --json runs/bench-samplers.json
+
+# pyDVL needs an older NumPy than the rest, so the benchmark's own packages lie in an environment on top of .venv.
+$(BENCH_STAMP): $(STAMP) pyproject.toml
+	$(BIN)/python -m venv $(BENCH)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  > "$$($(BENCH)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/below.pth"
+	@$(BENCH)/bin/python -m pip install --disable-pip-version-check -q -r <($(BIN)/python -c \
+	  'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")') \
+	  && touch $@ || echo "pyDVL, shapiq and matplotlib could not all be installed: what is missing is left out"
 
 test: $(STAMP) ## all tests, with real processes too
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup

@@ -1,0 +1,1 @@
+"""What tools/bench_evaluator.py is made of: workloads, contenders, bounds, the error of samplers, reports and plots."""
