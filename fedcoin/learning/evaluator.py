@@ -6,7 +6,7 @@ are fixed point; floats do not leave this module.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from torch import Tensor
 from fedcoin.core.errors import AggregationImpossible, CoalitionsMalformed, EvaluationTooLarge
 from fedcoin.core.model import ModelSpec
 from fedcoin.core.params import UTILITY_SCALE
-from fedcoin.core.task import Aggregation, Baseline, Utility
+from fedcoin.core.task import Aggregation, Baseline, Problem, Utility
 from fedcoin.learning.choice import open_engine
 from fedcoin.learning.device import default_memory_limit, resolve_device
 from fedcoin.learning.evaluation_set import decode_evaluation_set
@@ -76,6 +76,11 @@ class TorchEvaluator:
     def clients(self) -> int:
         """K."""
         return self._game.clients
+
+    @property
+    def samples(self) -> int:
+        """Samples of the evaluation set."""
+        return self._game.samples
 
     @property
     def empty_value(self) -> int:
@@ -169,6 +174,24 @@ def open_evaluator(
     decoded = [decode(update, spec) for update in updates]
     counts = samples if aggregation == Aggregation.WEIGHTED else None
     return TorchEvaluator(spec, decoded, counts, x, y, utility, empty_value, device, memory_limit_bytes, threads)
+
+
+def open_problem(
+    problem: Problem, blobs: Mapping[bytes, bytes], device: str = "auto", memory_limit_bytes: int | None = None
+) -> TorchEvaluator:
+    """The evaluator of a problem from its blobs by digest, which the caller has verified. Raises as open_evaluator."""
+    return open_evaluator(
+        problem.model,
+        blobs[problem.base_model],
+        [blobs[update.digest] for update in problem.updates],
+        [update.samples for update in problem.updates],
+        blobs[problem.evaluation_set],
+        problem.aggregation,
+        problem.utility,
+        problem.baseline,
+        device,
+        memory_limit_bytes,
+    )
 
 
 def _check_stack(spec: ModelSpec, clients: int) -> None:

@@ -167,8 +167,7 @@ class _Recomputation:
     async def open(cls, fetch_blob: FetchBlob, problem: Problem, device: str) -> _Recomputation:
         """Fetches everything by digest and builds the evaluator."""
         # Loaded here, so that commands that evaluate nothing start without torch.
-        from fedcoin.learning.evaluation_set import decode_evaluation_set
-        from fedcoin.learning.evaluator import open_evaluator
+        from fedcoin.learning.evaluator import open_problem
 
         blobs: dict[bytes, bytes] = {}
         for digest in dict.fromkeys(problem.blobs):
@@ -176,19 +175,8 @@ class _Recomputation:
             if hashlib.sha256(data).digest() != digest:
                 raise BlobMismatch(f"what came as blob {digest.hex()} has another digest")
             blobs[digest] = data
-        evaluator = open_evaluator(
-            problem.model,
-            blobs[problem.base_model],
-            [blobs[update.digest] for update in problem.updates],
-            [update.samples for update in problem.updates],
-            blobs[problem.evaluation_set],
-            problem.aggregation,
-            problem.utility,
-            problem.baseline,
-            device,
-        )
-        _, labels = decode_evaluation_set(blobs[problem.evaluation_set], problem.model)
-        return cls(problem, Iterations(problem.sampler, evaluator), len(labels))
+        evaluator = open_problem(problem, blobs, device)
+        return cls(problem, Iterations(problem.sampler, evaluator), evaluator.samples)
 
     async def prepare(self, progress: Progress) -> None:
         """Evaluates what all leaves build on; in parts, since that can take minutes."""

@@ -9,9 +9,9 @@ them. Nothing is pickled all the same.
 from __future__ import annotations
 
 import json
+import os
 import struct
-from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,32 @@ def frame_start(head: Head, body_size: int = 0) -> bytes:
     return PREFIX.pack(len(text), body_size) + text
 
 
-def read_frame(take: Callable[[int], bytes]) -> tuple[Head, bytes]:
-    """The next frame; `take(n)` gives exactly n bytes, or raises EOFError."""
-    head_size, body_size = PREFIX.unpack(take(PREFIX.size))
-    head: Head = json.loads(take(head_size))
-    return head, take(body_size) if body_size else b""
+def read_frame(source: BinaryIO) -> tuple[Head, bytes]:
+    """The next frame of a pipe. Raises EOFError where it ends."""
+    head_size, body_size = PREFIX.unpack(_take(source, PREFIX.size))
+    head: Head = json.loads(_take(source, head_size))
+    return head, _take(source, body_size)
+
+
+def write_frame(output: BinaryIO, head: Head, body: bytes = b"") -> None:
+    """Sends a frame. Raises BrokenPipeError where nobody reads any more."""
+    output.write(frame_start(head, len(body)))
+    output.write(body)
+    output.flush()
+
+
+def claim_output() -> BinaryIO:
+    """What was this process's standard output, for frames; what a library prints goes to standard error from now on."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return output
+
+
+def _take(source: BinaryIO, count: int) -> bytes:
+    data = source.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
 
 
 def rows_body(rows: Leaves) -> bytes:

@@ -27,13 +27,14 @@ import sys
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
 
 from fedcoin.core.errors import FedCoinError
 from fedcoin.core.task import PROBLEM, Problem
-from fedcoin.node.evaluator_frames import Head, Leaves, frame_start, read_frame, rows_body
+from fedcoin.node.evaluator_frames import Head, Leaves, claim_output, read_frame, rows_body, write_frame
 from fedcoin.node.pace import Pace
 from fedcoin.node.preparation import KeptPreparations, Preparer
 from fedcoin.shapley.iterations import Iterations
@@ -96,8 +97,7 @@ class Evaluations:
         return {"clients": loaded.iterations.clients, "count": len(rows), "seconds": seconds}, rows_body(rows)
 
     def _load(self, problem: Problem, blobs: dict[bytes, bytes]) -> Loaded:
-        from fedcoin.learning.evaluation_set import decode_evaluation_set
-        from fedcoin.learning.evaluator import open_evaluator
+        from fedcoin.learning.evaluator import open_problem
 
         key = problem.id()
         if key in self._loaded:
@@ -105,23 +105,10 @@ class Evaluations:
             return self._loaded[key]
         while len(self._loaded) >= CACHED_PROBLEMS:  # before memory for one more is taken
             self._loaded.popitem(last=False)
-        evaluator = open_evaluator(
-            problem.model,
-            blobs[problem.base_model],
-            [blobs[update.digest] for update in problem.updates],
-            [update.samples for update in problem.updates],
-            blobs[problem.evaluation_set],
-            problem.aggregation,
-            problem.utility,
-            problem.baseline,
-            self._device,
-            self._memory_limit,
-        )
+        evaluator = open_problem(problem, blobs, self._device, self._memory_limit)
         iterations = Iterations(problem.sampler, evaluator, self._preparations.get(key))
         self._preparations.keep(key, iterations.preparation)
-        _, labels = decode_evaluation_set(blobs[problem.evaluation_set], problem.model)
-        loaded = Loaded(iterations, len(labels))
-        self._loaded[key] = loaded
+        self._loaded[key] = loaded = Loaded(iterations, evaluator.samples)
         return loaded
 
 
@@ -164,11 +151,7 @@ def serve(
 ) -> None:
     """Answers requests for ever, or until something happens that is no FedCoinError."""
 
-    def send(head: Head, body: bytes = b"") -> None:
-        output.write(frame_start(head, len(body)))
-        output.write(body)
-        output.flush()
-
+    send = partial(write_frame, output)
     try:
         from fedcoin.learning.device import limit_threads, resolve_device
 
@@ -195,17 +178,9 @@ def serve(
 
 def _read(requests: queue.Queue[tuple[Head, bytes]]) -> None:
     """Reads requests as they come, so that the end of the input is seen at once, also during an evaluation."""
-    source = sys.stdin.buffer
-
-    def take(count: int) -> bytes:
-        data = source.read(count)
-        if len(data) < count:
-            raise EOFError
-        return data
-
     try:
         while True:
-            requests.put(read_frame(take))
+            requests.put(read_frame(sys.stdin.buffer))
     except (EOFError, OSError, ValueError):
         os._exit(0)
 
@@ -215,9 +190,7 @@ def main() -> None:
     # Ctrl-C and a service manager's SIGTERM are the parent's to handle; this process ends with it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    # Whatever a library prints goes to standard error and not between the frames.
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    output = claim_output()
     requests: queue.Queue[tuple[Head, bytes]] = queue.Queue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     try:

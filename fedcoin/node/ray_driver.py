@@ -17,7 +17,7 @@ from collections import Counter
 from typing import Any, BinaryIO
 
 from fedcoin.core.errors import FedCoinError
-from fedcoin.node.evaluator_frames import Head, frame_start, read_frame, rows_body
+from fedcoin.node.evaluator_frames import Head, claim_output, read_frame, rows_body, write_frame
 from fedcoin.node.ray_cluster import Cluster, RayOptions
 from fedcoin.node.ray_pool import WorkerPool
 from fedcoin.node.ray_workers import Refused, Stopping, Workers
@@ -74,17 +74,9 @@ class Driver:
 
     def read(self) -> None:
         """Reads requests as they come, so that the end of the input is seen at once."""
-        source = sys.stdin.buffer
-
-        def take(count: int) -> bytes:
-            data = source.read(count)
-            if len(data) < count:
-                raise EOFError
-            return data
-
         try:
             while True:
-                self._requests.put(read_frame(take))
+                self._requests.put(read_frame(sys.stdin.buffer))
         except (EOFError, OSError, ValueError):
             self._input_ended.set()
             self._requests.put(None)
@@ -136,9 +128,7 @@ class Driver:
                 self._send({**answer[0], **_about(workers)}, answer[1])
 
     def _send(self, head: Head, body: bytes = b"") -> None:
-        self._output.write(frame_start(head, len(body)))
-        self._output.write(body)
-        self._output.flush()
+        write_frame(self._output, head, body)
 
 
 def _about(workers: Workers) -> Head:
@@ -163,10 +153,7 @@ def main() -> None:
     _ignore_signals()
     threads, device, memory_mb, address, workers, patience, folder = sys.argv[1:8]
     options = RayOptions(address, int(workers), int(threads), device, int(memory_mb), float(patience), folder)
-    # Whatever a library prints goes to standard error and not between the frames.
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    driver = Driver(output)
+    driver = Driver(claim_output())
     threading.Thread(target=driver.read, daemon=True).start()
     try:
         driver.serve(options)

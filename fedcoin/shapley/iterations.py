@@ -78,7 +78,6 @@ class Iterations:
     def leaves(self, race: bytes, miner: bytes, indices: Sequence[int]) -> NDArray[np.int64]:
         """The leaves of iterations `indices` of a miner in a race, int64 [n, K], times UTILITY_SCALE."""
         self.prepare()
-        indices = list(indices)
         walks = self._sampler.walks(race, miner, indices)
         values = self._evaluator.values(walks)
         return self._sampler.leaves(race, miner, indices, values, self.preparation.values, self._evaluator.empty_value)

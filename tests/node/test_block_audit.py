@@ -176,20 +176,10 @@ def make_task(chain_id: bytes, order: Transaction, terms: Order, problem: Proble
 
 
 def mine(blobs: Any, task: Task, key: PrivateKey, time: int, chain_id: bytes) -> LeafLog:
-    from fedcoin.learning.evaluator import open_evaluator
+    from fedcoin.learning.evaluator import open_problem
 
     problem = task.problem
-    evaluator = open_evaluator(
-        problem.model,
-        blobs[problem.base_model],
-        [blobs[update.digest] for update in problem.updates],
-        [update.samples for update in problem.updates],
-        blobs[problem.evaluation_set],
-        problem.aggregation,
-        problem.utility,
-        problem.baseline,
-        "cpu",
-    )
+    evaluator = open_problem(problem, blobs, "cpu")
     race = race_id(RaceKind.TASK, task.id(chain_id), task.parent)
     log = LeafLog(problem.clients)
     log.extend(Iterations(problem.sampler, evaluator).leaves(race, key.public_key, range(time)))

@@ -24,7 +24,7 @@ from fedcoin.core.errors import (
 )
 from fedcoin.core.estimate import Estimate
 from fedcoin.core.task import Aggregation, Problem, RaceKind, Sampler, race_id
-from fedcoin.learning.evaluator import open_evaluator
+from fedcoin.learning.evaluator import open_problem
 from fedcoin.learning.models import initial_weights
 from fedcoin.learning.tensorfile import write_tensors
 from fedcoin.node.auditor import Auditor
@@ -55,17 +55,7 @@ def expected(
     problem: Problem, blobs: Mapping[bytes, bytes], indices: Sequence[int], race: bytes = RACE, miner: bytes = MINER
 ) -> np.ndarray:
     """The leaves as this process evaluates them."""
-    opened = open_evaluator(
-        problem.model,
-        blobs[problem.base_model],
-        [blobs[update.digest] for update in problem.updates],
-        [update.samples for update in problem.updates],
-        blobs[problem.evaluation_set],
-        problem.aggregation,
-        problem.utility,
-        problem.baseline,
-        "cpu",
-    )
+    opened = open_problem(problem, blobs, "cpu")
     return Iterations(problem.sampler, opened).leaves(race, miner, indices)
 
 

@@ -12,7 +12,7 @@ import pytest
 from fedcoin.core.errors import ConfigInvalid, InvalidGenesis, MalformedGenesis, WrongGenesis
 from fedcoin.core.genesis import Allocation
 from fedcoin.core.params import UTILITY_SCALE
-from fedcoin.learning.evaluator import open_evaluator
+from fedcoin.learning.evaluator import open_problem
 from fedcoin.node.genesis_file import GenesisFile, load_genesis, make_genesis, write_genesis
 from fedcoin.shapley.exact import exact_values
 from tests.support.network import PARAMS
@@ -46,17 +46,7 @@ def test_is_the_same_for_the_same_arguments(made: GenesisFile) -> None:
 
 def test_its_problem_can_be_evaluated_and_clients_are_worth_something(made: GenesisFile) -> None:
     problem, blobs = made.genesis.problem, made.blobs
-    evaluator = open_evaluator(
-        problem.model,
-        blobs[problem.base_model],
-        [blobs[update.digest] for update in problem.updates],
-        [update.samples for update in problem.updates],
-        blobs[problem.evaluation_set],
-        problem.aggregation,
-        problem.utility,
-        problem.baseline,
-        "cpu",
-    )
+    evaluator = open_problem(problem, blobs, "cpu")
 
     def utility(coalition: frozenset[int]) -> int:
         import numpy as np

@@ -95,7 +95,7 @@ def test_what_v_of_all_clients_may_move_is_known_exactly(clients):
     leaves = Iterations(Sampler.EXACT, TableGame(table)).leaves(RACE, MINER, range(20))
     sampler = ExhaustiveSampler(clients)
     for index, leaf in enumerate(leaves):
-        coalitions, whole = sampler._parts(RACE, MINER, index)
+        coalitions, whole = sampler.parts(RACE, MINER, index)
         assert float(whole.gain) == pytest.approx(np.abs(leaf).sum() / UTILITY_SCALE, abs=1e-6)
         assert float(whole.client_gain) == pytest.approx(np.abs(leaf).max() / UTILITY_SCALE, abs=1e-6)
         bound = sampler.tolerance(

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import comb, gcd, lcm
 
 import numpy as np
@@ -23,15 +24,18 @@ from numpy.typing import NDArray
 
 from fedcoin.core.errors import SamplerDoesNotFit
 from fedcoin.core.params import MAX_EXACT_CLIENTS
-from fedcoin.core.task import Baseline, Utility
 from fedcoin.shapley.draws import Draws
 from fedcoin.shapley.leaves import MAX_MARGINAL
-from fedcoin.shapley.tolerance import WHOLE_FREE_SAMPLES, Part, check_weighted_leaf, weighted_tolerance
+from fedcoin.shapley.samplers.weighted import WeightedSampler
+from fedcoin.shapley.tolerance import WHOLE_FREE_SAMPLES, Part
 from fedcoin.shapley.walks import Values, Walks, walks_of
 
 _TAG = b"fedcoin/v1/exact"
 _FRACTION = 1 << 16
 """Leaves are summed in this fraction of their unit and rounded down once."""
+
+Weighted = tuple[list[int], int, int]
+"""The members of a coalition, and its weight as a fraction."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Affine:
         return (self.factor * place + self.offset) % self.size
 
 
-class ExhaustiveSampler:
+class ExhaustiveSampler(WeightedSampler):
     """Every coalition, without leaving any out."""
 
     def __init__(self, clients: int) -> None:
@@ -69,11 +73,14 @@ class ExhaustiveSampler:
         proper = 2**clients - 2
         # With one iteration to a pass all miners' leaves would be the same one.
         self.iterations = 1 if clients == 1 else max(2, -(-proper // clients))
-        self._pass: tuple[tuple[bytes, bytes, int], list[tuple[Affine, Affine]]] | None = None
+        self._rearrangements = lru_cache(maxsize=1)(self._draw)
+        # `leaves` asks for what `walks` has just drawn.
+        self._drawn = lru_cache(maxsize=1)(self._draw_all)
 
     def walks(self, race: bytes, miner: bytes, indices: Sequence[int]) -> Walks:
         """One walk for each coalition: its members in ascending order, marked at the end."""
-        orders = [members for index in indices for members, _, _ in self._coalitions(race, miner, index)]
+        iterations = self._drawn(race, miner, tuple(indices))
+        orders = [members for coalitions in iterations for members, _, _ in coalitions]
         return walks_of(self.clients, orders, ([False] * (len(order) - 1) + [True] for order in orders))
 
     def leaves(
@@ -89,9 +96,9 @@ class ExhaustiveSampler:
         clients, whole = self.clients, int(prepared[0])
         result = np.empty((len(indices), clients), dtype=np.int64)
         worths = iter(values.tolist())
-        for row, index in zip(result, indices, strict=True):
+        for row, coalitions in zip(result, self._drawn(race, miner, tuple(indices)), strict=True):
             leaf = np.full(clients, _FRACTION * (whole - empty_value) // clients, dtype=object)
-            for members, numerator, denominator in self._coalitions(race, miner, index):
+            for members, numerator, denominator in coalitions:
                 worth = _FRACTION * numerator * (next(worths) - whole)
                 outside = worth // (denominator * (clients - len(members)))
                 leaf -= outside
@@ -99,38 +106,7 @@ class ExhaustiveSampler:
             row[:] = np.clip(leaf // _FRACTION, -MAX_MARGINAL, MAX_MARGINAL)
         return result
 
-    def check(
-        self,
-        claimed: Sequence[int],
-        recomputed: Sequence[int],
-        race: bytes,
-        miner: bytes,
-        index: int,
-        utility: Utility,
-        samples: int,
-        baseline: Baseline,
-    ) -> None:
-        """See `check_weighted_leaf`. Raises LeafMismatch."""
-        parts = self._parts(race, miner, index)
-        check_weighted_leaf(claimed, recomputed, parts, self.clients, utility, samples, baseline)
-
-    def tolerance(
-        self,
-        recomputed: NDArray[np.int64],
-        race: bytes,
-        miner: bytes,
-        indices: Sequence[int],
-        utility: Utility,
-        samples: int,
-        baseline: Baseline,
-    ) -> int:
-        """See `weighted_tolerance`; each leaf has parts of its own."""
-        return sum(
-            weighted_tolerance(leaf[np.newaxis], self._parts(race, miner, index), utility, samples, baseline)
-            for leaf, index in zip(recomputed, indices, strict=True)
-        )
-
-    def _parts(self, race: bytes, miner: bytes, index: int) -> list[Part]:
+    def parts(self, race: bytes, miner: bytes, index: int) -> list[Part]:
         """The coalitions, each as the heaviest one; and N, whose value is taken off all others."""
         clients, heaviest = self.clients, Fraction(0)
         coalitions = list(self._coalitions(race, miner, index))
@@ -150,8 +126,11 @@ class ExhaustiveSampler:
             Part(1, Fraction(sum(whole), common), Fraction(max(whole), common), WHOLE_FREE_SAMPLES),
         ]
 
-    def _coalitions(self, race: bytes, miner: bytes, index: int) -> Iterator[tuple[list[int], int, int]]:
-        """Of one iteration: the members of each coalition, and its weight as a fraction."""
+    def _draw_all(self, race: bytes, miner: bytes, indices: tuple[int, ...]) -> list[list[Weighted]]:
+        return [list(self._coalitions(race, miner, index)) for index in indices]
+
+    def _coalitions(self, race: bytes, miner: bytes, index: int) -> Iterator[Weighted]:
+        """Those of one iteration."""
         number, place = divmod(index, self.iterations)
         for size, (to_slot, to_rank) in enumerate(self._rearrangements(race, miner, number), start=1):
             count, slots = comb(self.clients, size), self.iterations
@@ -165,17 +144,13 @@ class ExhaustiveSampler:
                 uses = -(-(first + 1) * slots // count) - -(-first * slots // count)
                 yield combination(to_rank(first), size), slots, count * uses
 
-    def _rearrangements(self, race: bytes, miner: bytes, number: int) -> list[tuple[Affine, Affine]]:
-        """Of the slots and of the coalitions, for each size from 1 to K−1 in a pass."""
-        name = (race, miner, number)
-        if self._pass is None or self._pass[0] != name:
-            draws = Draws(_TAG, race, miner, number)
-            sizes = range(1, self.clients)
-            pairs = [
-                (Affine.drawn(self.iterations, draws), Affine.drawn(comb(self.clients, size), draws)) for size in sizes
-            ]
-            self._pass = (name, pairs)
-        return self._pass[1]
+    def _draw(self, race: bytes, miner: bytes, number: int) -> list[tuple[Affine, Affine]]:
+        """How a pass rearranges the slots and the coalitions of each size from 1 to K−1."""
+        draws = Draws(_TAG, race, miner, number)
+        return [
+            (Affine.drawn(self.iterations, draws), Affine.drawn(comb(self.clients, size), draws))
+            for size in range(1, self.clients)
+        ]
 
 
 def combination(rank: int, size: int) -> list[int]:

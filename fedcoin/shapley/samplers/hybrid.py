@@ -20,17 +20,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcoin.core.task import Baseline, Utility
 from fedcoin.shapley.draws import Draws
 from fedcoin.shapley.leaves import MAX_MARGINAL
 from fedcoin.shapley.samplers.control import FRACTION_BITS, Slope, exact_part, fit, pair_means
 from fedcoin.shapley.samplers.hybrid_plan import Strip, Tier, plan
-from fedcoin.shapley.tolerance import Part, check_weighted_leaf, weighted_tolerance
+from fedcoin.shapley.samplers.weighted import WeightedSampler
+from fedcoin.shapley.tolerance import Part
 from fedcoin.shapley.walks import Values, Walks
 
 _TAG = b"fedcoin/v1/hybrid"
@@ -66,13 +66,14 @@ class _Prepared:
     exact: NDArray[np.int64]
 
 
-class HybridSampler:
+class HybridSampler(WeightedSampler):
     """For LEAST_CLIENTS clients or more."""
 
     def __init__(self, clients: int) -> None:
         self.clients = clients
         self.tiers: tuple[Tier, ...] = plan(clients)
-        self._drawn: tuple[tuple[bytes, bytes, tuple[int, ...]], list[list[_Walk]]] | None = None
+        # `leaves` asks for what `walks` has just drawn.
+        self._drawn = lru_cache(maxsize=1)(self._draw_all)
         self._ready: _Prepared | None = None
 
     @cached_property
@@ -93,7 +94,7 @@ class HybridSampler:
 
     def walks(self, race: bytes, miner: bytes, indices: Sequence[int]) -> Walks:
         """Each iteration's walks, tier after tier."""
-        return self._walks([walk for iteration in self._iterations(race, miner, indices) for walk in iteration])
+        return self._walks([walk for iteration in self._drawn(race, miner, tuple(indices)) for walk in iteration])
 
     def leaves(
         self,
@@ -108,7 +109,7 @@ class HybridSampler:
         ready = self._prepare(prepared, empty_value)
         rows: list[int] = []
         walks: list[_Walk] = []
-        for row, iteration in enumerate(self._iterations(race, miner, indices)):
+        for row, iteration in enumerate(self._drawn(race, miner, tuple(indices))):
             rows += [row] * len(iteration)
             walks += iteration
         sums = np.repeat(ready.exact[np.newaxis], len(indices), axis=0)
@@ -121,38 +122,7 @@ class HybridSampler:
             np.add.at(sums, np.array(rows)[which], shares)
         return np.clip(sums >> FRACTION_BITS, -MAX_MARGINAL, MAX_MARGINAL)
 
-    def check(
-        self,
-        claimed: Sequence[int],
-        recomputed: Sequence[int],
-        race: bytes,
-        miner: bytes,
-        index: int,
-        utility: Utility,
-        samples: int,
-        baseline: Baseline,
-    ) -> None:
-        """See `check_weighted_leaf`. Raises LeafMismatch."""
-        parts = self._parts(race, miner, index)
-        check_weighted_leaf(claimed, recomputed, parts, self.clients, utility, samples, baseline)
-
-    def tolerance(
-        self,
-        recomputed: NDArray[np.int64],
-        race: bytes,
-        miner: bytes,
-        indices: Sequence[int],
-        utility: Utility,
-        samples: int,
-        baseline: Baseline,
-    ) -> int:
-        """See `weighted_tolerance`."""
-        return sum(
-            weighted_tolerance(leaf[np.newaxis], self._parts(race, miner, index), utility, samples, baseline)
-            for leaf, index in zip(recomputed, indices, strict=True)
-        )
-
-    def _parts(self, race: bytes, miner: bytes, index: int) -> list[Part]:
+    def parts(self, race: bytes, miner: bytes, index: int) -> list[Part]:
         """One for each tier.
 
         Up to FEW_CLIENTS there is one tier only. Several walks of an iteration may then evaluate the same coalition,
@@ -177,11 +147,8 @@ class HybridSampler:
         )
         return max(counts.values())
 
-    def _iterations(self, race: bytes, miner: bytes, indices: Sequence[int]) -> list[list[_Walk]]:
-        name = (race, miner, tuple(indices))
-        if self._drawn is None or self._drawn[0] != name:
-            self._drawn = (name, [self._draw(_TAG, race, miner, index) for index in indices])
-        return self._drawn[1]
+    def _draw_all(self, race: bytes, miner: bytes, indices: tuple[int, ...]) -> list[list[_Walk]]:
+        return [self._draw(_TAG, race, miner, index) for index in indices]
 
     def _draw(self, tag: bytes, race: bytes, miner: bytes, index: int) -> list[_Walk]:
         """The walks of an iteration: cut from one permutation, then from the next when too few clients are left."""

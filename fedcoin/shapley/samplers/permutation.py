@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,18 @@ class PermutationSampler:
     def __init__(self, clients: int) -> None:
         self.clients = clients
         self.preparation = walks_of_permutations(np.zeros((0, clients), dtype=np.int64))
+        # `leaves` asks for what `walks` has just drawn.
+        self._orders = lru_cache(maxsize=1)(self._draw)
 
     def order(self, race: bytes, miner: bytes, index: int) -> Sequence[int]:
         """R of iteration `index`."""
         return permutation(race, miner, index, self.clients)
 
     def orders(self, race: bytes, miner: bytes, indices: Sequence[int]) -> NDArray[np.int64]:
-        """The permutations of iterations `indices`, int64 [n, K]."""
+        """The permutations of iterations `indices`, int64 [n, K]. Do not change the result."""
+        return self._orders(race, miner, tuple(indices))
+
+    def _draw(self, race: bytes, miner: bytes, indices: tuple[int, ...]) -> NDArray[np.int64]:
         rows = [self.order(race, miner, index) for index in indices]
         return np.array(rows, dtype=np.int64).reshape(len(rows), self.clients)
 
