@@ -11,7 +11,9 @@ BENCH := $(VENV)/bench
 BENCH_STAMP := $(BENCH)/.installed
 # A folder with MNIST's four files; without it the benchmark makes up images of the same shape.
 DATA_ROOT ?=
-BENCH_RUN = $(BENCH)/bin/python tools/bench_evaluator.py $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") --plots runs/plots
+# More options of tools/bench_evaluator.py.
+ARGS ?=
+BENCH_RUN = $(BENCH)/bin/python tools/bench_evaluator.py $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") --plots runs/plots $(ARGS)
 export PYTHONPATH := $(CURDIR)
 
 .PHONY: help install demo bench bench-samplers test test-fast lint protos protos-check vectors check clean
@@ -35,7 +37,7 @@ demo: $(STAMP) ## a whole network on this machine: digits, 10 clients T0..T9; wr
 bench: $(BENCH_STAMP) ## iterations per second against Algorithm 1, pyDVL and shapiq [DATA_ROOT=mnist folder]; writes runs/bench.json
 	$(BENCH_RUN) --json runs/bench.json
 
-bench-samplers: $(BENCH_STAMP) ## error of each sampler against iterations on W100, some fifteen minutes; writes runs/bench-samplers.json
+bench-samplers: $(BENCH_STAMP) ## error of each sampler against iterations on W100 [ARGS=options]; writes runs/bench-samplers.json
 	$(BENCH_RUN) --samplers --json runs/bench-samplers.json
 
 # pyDVL needs an older NumPy than the rest, so the benchmark's own packages lie in an environment on top of .venv.
