@@ -28,13 +28,16 @@ LAYOUT_MODULES = (
     "fedcoin.core.params",
     "fedcoin.core.model",
     "fedcoin.core.task",
-    "fedcoin.core.transaction",
     "fedcoin.core.estimate",
+    "fedcoin.core.header",
+    "fedcoin.core.fraud",
+    "fedcoin.core.transaction",
     "fedcoin.core.block",
     "fedcoin.core.genesis",
     "fedcoin.ledger.accounts",
     "fedcoin.ledger.orders",
     "fedcoin.ledger.miners",
+    "fedcoin.ledger.fraud",
     "fedcoin.consensus.difficulty",
     "fedcoin.node.auth",
 )
@@ -163,6 +166,8 @@ def _layout(module: ModuleType, struct: Struct[Any]) -> str:
     lines = [f"**{name}{', what is signed' if unsigned else ''}**{where}, tag `{struct.tag}`", ""]
     lines += ["| field | type | meaning |", "|---|---|---|"]
     fields = struct.fields
+    if not fields:
+        lines[2:] = ["No fields."]
     if struct.tag.startswith("fedcoin/v1/signed-") and "header" not in fields:
         lines[2:2] = ["All fields of what is signed, in the same order, then:", ""]
         fields = {"signature": fields["signature"]}

@@ -14,12 +14,15 @@ from fedcoin.core.params import PROTOCOL_VERSION
 from fedcoin.core.task import RaceKind
 from fedcoin.ledger.mempool import Mempool
 from fedcoin.ledger.settlement import apply_payments, due_payments
+from fedcoin.ledger.state import State
 
 _NO_ROOT = bytes(32)
 
 
-def assemble_block(chain: Chain, mempool: Mempool, race: Race, key: PrivateKey, now: int) -> Block | None:
-    """The block that ends `race` on the tip of `chain`, with the transactions that fit; None if it would have none.
+def assemble_block(chain: Chain, mempool: Mempool, race: Race, key: PrivateKey, now: int) -> tuple[Block, State] | None:
+    """The block that ends `race` on the tip of `chain`, with the transactions that fit, and the state after it.
+
+    None if it would have no transactions and no other reason.
 
     The caller has seen that S is within D of S̄ and that the quorum is there. Raises the error of the rule that keeps
     such a block from being valid, BlockTooLarge for one.
@@ -31,14 +34,15 @@ def assemble_block(chain: Chain, mempool: Mempool, race: Race, key: PrivateKey, 
     own = race.own
     assert averaged is not None, "the caller has seen an S̄"
     assert own is not None, "the caller has seen an S"
-    payments = due_payments(chain.state, race.terms.task, averaged[0], key.public_key, timestamp)
+    height = parent.height + 1
+    payments = due_payments(chain.state, chain.params, height, timestamp, race.terms.task, averaged[0], key.public_key)
     paid = chain.state.fork()
-    apply_payments(paid, payments)
+    apply_payments(paid, payments, chain.params, height)
     header = BlockHeader(
         version=PROTOCOL_VERSION,
         chain_id=chain.chain_id,
         kind=race.terms.kind,
-        height=parent.height + 1,
+        height=height,
         winner=key.public_key,
         averaged_total=averaged[0],
         averaged_time=averaged[1],
@@ -64,4 +68,4 @@ def assemble_block(chain: Chain, mempool: Mempool, race: Race, key: PrivateKey, 
     after = execute(chain.state, block, parent, chain.chain_id, chain.params, chain.verified)
     block = sign_block(key, replace(block, header=replace(header, state_root=after.root())))
     verify_alone(block, chain.chain_id, chain.params, chain.verified)
-    return block
+    return block, after

@@ -1,38 +1,54 @@
 """Judging an estimate by its leaves: is it what Alg. 1 lines 4–12 give its miner, iteration by iteration?
 
-An estimate is signed and binds its miner to `time`, `total` and the Merkle root of its leaves. Leaves themselves are
-not signed and may come from anybody, so only those that lead to the root speak against the miner; others speak against
-whoever handed them out, and count as not delivered. With leaves that do lead to the root, the miner is convicted if
+An estimate is signed and binds its miner to `time`, `total` and the Merkle root of its leaves, which are cumulative.
+Leaves themselves are not signed and may come from anybody, so only those that lead to the root speak against the miner;
+others speak against whoever handed them out, and count as not delivered. With leaves that do lead to the root, the
+miner is convicted if
 
-- a leaf has the wrong length or is beyond the largest utility (`MalformedLeaf`),
-- all of them do not sum to `total`,
-- one at a privately drawn index is not what its iteration gives, but for rounding (the sampler's `check`).
+- the last of them is not `total`,
+- one has the wrong length, or steps beyond the largest utility (`MalformedLeaf`),
+- the step at a privately drawn index, or at the one that `Descent` finds, is not what its iteration gives, but for
+  rounding (the sampler's `check`).
+
+Each of these shows in one leaf and the one before it. They are evidence before the chain (docs/adr/0010), where others
+recompute them on other devices; so there the step must be beyond `EVIDENCE_FACTOR` times the tolerance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fedcoin.consensus.messages import AuditItem, Leaves, Verdict
+from fedcoin.consensus.messages import AuditItem, Evidence, Leaves, Verdict
 from fedcoin.core.errors import InvalidMerkleProof, LeafMismatch, MalformedLeaf
-from fedcoin.core.merkle import EMPTY_ROOT, leaf_hash, node_hash, verify_inclusion
+from fedcoin.core.estimate import Estimate
+from fedcoin.core.fraud import FraudReport, LeafProof
+from fedcoin.core.merkle import verify_inclusion
 from fedcoin.core.task import Problem
-from fedcoin.shapley.leaves import MAX_MARGINAL, VALUE_SIZE, decode_leaf
+from fedcoin.shapley.leaves import decode_leaf, step_between
 from fedcoin.shapley.samplers import open_sampler
 
-Rows = Mapping[int, tuple[int, ...]]
-"""Leaves by index: marginal contributions, times UTILITY_SCALE."""
+EVIDENCE_FACTOR = 2
+"""A leaf convicts before the chain only beyond so many times the tolerance of an audit. An honest leaf is within once
+the tolerance of every honest recomputation, so no honest device finds it beyond twice."""
 
-Proof = tuple[bytes, Sequence[bytes]]
-"""A leaf's bytes with its Merkle path."""
+Steps = Mapping[int, tuple[int, ...]]
+"""Marginal contributions by iteration, times UTILITY_SCALE."""
 
 
-def whole_size(item: AuditItem) -> int:
-    """Bytes of all leaves of an estimate: time · K · 8."""
-    return item.estimate.time * len(item.estimate.total) * VALUE_SIZE
+@dataclass(frozen=True)
+class Finding:
+    """What leaves say about an estimate."""
+
+    verdict: Verdict
+    """HONEST: nothing speaks against the miner so far."""
+    steps: Steps = field(default_factory=dict)
+    """Of the item's indices, where the verdict is HONEST: to be recomputed."""
+    evidence: Evidence | None = None
+    """Where the verdict is CONVICTED, and the chain could see it too."""
+
+
+UNAVAILABLE = Finding(Verdict.UNAVAILABLE)
 
 
 def fits(item: AuditItem, problem: Problem) -> bool:
@@ -40,104 +56,60 @@ def fits(item: AuditItem, problem: Problem) -> bool:
     return item.estimate.time > 0 and len(item.estimate.total) == problem.clients > 0
 
 
-class WholeLeaves:
-    """Takes all leaves of an estimate piece by piece, in order. Keeps only those that are to be recomputed."""
-
-    def __init__(self, item: AuditItem) -> None:
-        self._estimate = item.estimate
-        self._wanted = sorted(set(item.indices))
-        self._size = len(item.estimate.total) * VALUE_SIZE
-        self._rest = b""
-        self._count = 0
-        self._peaks: list[tuple[int, bytes]] = []
-        self._sum = np.zeros(len(item.estimate.total), dtype=np.int64)
-        self._within = True
-        self.rows: dict[int, tuple[int, ...]] = {}
-        """Leaves at the item's indices, as far as they have come."""
-
-    def add(self, piece: bytes) -> bool:
-        """Takes the next bytes. False: there is more than the estimate has leaves for; nothing more need be fetched."""
-        data = self._rest + piece
-        count = len(data) // self._size
-        if self._count + count > self._estimate.time:
-            self._count = self._estimate.time + 1
-            return False
-        rows = np.frombuffer(data, dtype=">i8", count=count * len(self._sum)).reshape(count, len(self._sum))
-        rows = rows.astype(np.int64)
-        for index in range(count):
-            self._append(leaf_hash(data[index * self._size : (index + 1) * self._size]))
-        for index in self._wanted:
-            if self._count <= index < self._count + count:
-                self.rows[index] = tuple(rows[index - self._count].tolist())
-        # Values out of bounds could overflow the sum; they are judged by themselves.
-        if rows.size and (rows.max() > MAX_MARGINAL or rows.min() < -MAX_MARGINAL):
-            self._within = False
-        self._sum += rows.sum(axis=0)
-        self._count += count
-        self._rest = data[count * self._size :]
-        return True
-
-    def verdict(self) -> Verdict:
-        """HONEST: nothing against the miner so far. UNAVAILABLE: these are not the leaves that it has signed for."""
-        if self._count != self._estimate.time or self._rest or self._root() != self._estimate.leaf_root:
-            return Verdict.UNAVAILABLE
-        if not self._within or tuple(self._sum.tolist()) != self._estimate.total:
-            return Verdict.CONVICTED
-        return Verdict.HONEST
-
-    def _append(self, node: bytes) -> None:
-        """Adds a leaf's hash to the roots of the complete subtrees, from the left, as (height, root)."""
-        height = 0
-        while self._peaks and self._peaks[-1][0] == height:
-            node = node_hash(self._peaks.pop()[1], node)
-            height += 1
-        self._peaks.append((height, node))
-
-    def _root(self) -> bytes:
-        """RFC 6962 §2.1: the subtrees joined from the right."""
-        if not self._peaks:
-            return EMPTY_ROOT
-        *others, (_, node) = self._peaks
-        for _, left in reversed(others):
-            node = node_hash(left, node)
-        return node
+def wanted_leaves(item: AuditItem) -> tuple[int, ...]:
+    """The leaves that an audit needs: those at the item's indices, the last, and the one before each of these."""
+    ends = {*item.indices, item.estimate.time - 1}
+    return tuple(sorted(ends | {index - 1 for index in ends if index > 0}))
 
 
-def judge_proofs(item: AuditItem, proofs: Mapping[int, Proof]) -> tuple[Verdict, Rows]:
-    """Leaves with Merkle paths, for an audit that does not fetch all of them: the verdict so far, and the leaves.
-
-    HONEST: all indices are there and nothing speaks against the miner so far.
-    """
+def judge_proofs(item: AuditItem, proofs: Sequence[LeafProof]) -> Finding:
+    """What leaves that somebody has handed out show by themselves."""
     estimate = item.estimate
-    rows: dict[int, tuple[int, ...]] = {}
-    malformed = False
-    for index in item.indices:
-        if index not in proofs:
-            return Verdict.UNAVAILABLE, {}
-        leaf, path = proofs[index]
+    by_index = {proof.index: proof for proof in proofs}
+    for index in wanted_leaves(item):
+        if index not in by_index:
+            return UNAVAILABLE
+        proof = by_index[index]
         try:
-            verify_inclusion(leaf, index, estimate.time, path, estimate.leaf_root)
+            verify_inclusion(proof.leaf, index, estimate.time, proof.path, estimate.leaf_root)
         except InvalidMerkleProof:
-            return Verdict.UNAVAILABLE, {}
-        try:
-            rows[index] = decode_leaf(leaf, len(estimate.total))
-        except MalformedLeaf:
-            malformed = True
-    return (Verdict.CONVICTED, {}) if malformed else (Verdict.HONEST, rows)
+            return UNAVAILABLE
+    steps: dict[int, tuple[int, ...]] = {}
+    for index in sorted({*item.indices, estimate.time - 1}):
+        evidence = (by_index.get(index - 1), by_index[index])
+        step = plain_step(estimate, *evidence)
+        if step is None:
+            return Finding(Verdict.CONVICTED, evidence=evidence)
+        steps[index] = step
+    return Finding(Verdict.HONEST, {index: steps[index] for index in item.indices})
 
 
-def judge_recomputed(item: AuditItem, problem: Problem, rows: Rows, recomputed: Leaves, samples: int) -> Verdict:
-    """Leaves that lead to the estimate's root, against what the item's indices give (in their order, int64 [n, K]).
+def plain_step(estimate: Estimate, before: LeafProof | None, leaf: LeafProof) -> tuple[int, ...] | None:
+    """The marginal contributions of a leaf under the estimate's root; None where it is fraud whatever its iteration
+    gives: the last leaf is not `total`, or a leaf cannot be one."""
+    try:
+        step = step_between(before.leaf if before else None, leaf.leaf, leaf.index, len(estimate.total))
+    except MalformedLeaf:
+        return None
+    if leaf.index == estimate.time - 1 and decode_leaf(leaf.leaf, len(estimate.total)) != estimate.total:
+        return None
+    return step
 
-    `samples`: of the evaluation set. HONEST, or CONVICTED if one differs by more than rounding explains. Raises
-    SamplerDoesNotFit for a problem that nobody can work on.
+
+def judge_recomputed(
+    item: AuditItem, problem: Problem, steps: Steps, recomputed: Leaves, samples: int, factor: int = 1
+) -> int | None:
+    """Steps of leaves that lead to the estimate's root, against what the item's indices give (in their order, int64
+    [n, K]): the first index whose step differs by more than `factor` times what rounding explains; None if none does.
+
+    `samples`: of the evaluation set. Raises SamplerDoesNotFit for a problem that nobody can work on.
     """
     estimate = item.estimate
     sampler = open_sampler(problem.sampler, problem.clients)
     for index, computed in zip(item.indices, recomputed, strict=True):
         try:
             sampler.check(
-                rows[index],
+                steps[index],
                 computed.tolist(),
                 estimate.race,
                 estimate.miner,
@@ -145,17 +117,26 @@ def judge_recomputed(item: AuditItem, problem: Problem, rows: Rows, recomputed: 
                 problem.utility,
                 samples,
                 problem.baseline,
+                factor,
             )
         except LeafMismatch:
-            return Verdict.CONVICTED
-    return Verdict.HONEST
+            return index
+    return None
 
 
-def judge(item: AuditItem, problem: Problem, leaves: NDArray[np.int64], recomputed: Leaves, samples: int) -> Verdict:
-    """All leaves of an estimate (int64 [time, K]) at once, and those at the item's indices recomputed."""
-    whole = WholeLeaves(item)
-    whole.add(leaves.astype(">i8").tobytes())
-    verdict = whole.verdict()
-    if verdict is not Verdict.HONEST:
-        return verdict
-    return judge_recomputed(item, problem, whole.rows, recomputed, samples)
+def conclude(
+    item: AuditItem, problem: Problem, proofs: Sequence[LeafProof], steps: Steps, recomputed: Leaves, samples: int
+) -> Finding:
+    """The end of an audit whose leaves were found HONEST by themselves, once its steps are recomputed."""
+    if judge_recomputed(item, problem, steps, recomputed, samples) is None:
+        return Finding(Verdict.HONEST, steps)
+    forged = judge_recomputed(item, problem, steps, recomputed, samples, EVIDENCE_FACTOR)
+    if forged is None:
+        return Finding(Verdict.CONVICTED)
+    by_index = {proof.index: proof for proof in proofs}
+    return Finding(Verdict.CONVICTED, evidence=(by_index.get(forged - 1), by_index[forged]))
+
+
+def accused_item(report: FraudReport) -> AuditItem:
+    """What a trial has to recompute: the accused step."""
+    return AuditItem(report.estimate, (report.accused.index,))

@@ -64,7 +64,7 @@ class Candidates:
     """Judges fresh blocks. Draws which leaves to audit from `rng`, privately, so that nobody can prepare for it."""
 
     def __init__(self, own_key: bytes, params: ChainParams, rng: random.Random, settings: PoSapSettings) -> None:
-        self._own_key = own_key
+        self.own_key = own_key
         self._params = params
         self._rng = rng
         self._settings = settings
@@ -78,16 +78,19 @@ class Candidates:
         """Drops what is decided."""
         self._known = {block_hash: entry for block_hash, entry in self._known.items() if keep(block_hash)}
 
-    def burial_needed(self, block: Block, race: Race | None, now: int) -> int:
-        """How many descendants `block` needs before this node adopts it; 0: it may become the tip at once."""
-        if block.header.winner == self._own_key:
+    def burial_needed(self, block: Block, race: Race | None, now: int, stuck: bool = False) -> int:
+        """How many descendants `block` needs before this node adopts it; 0: it may become the tip at once.
+
+        `stuck`: for long there has been no quorum on our tip. Then a conviction of ours holds up nothing any more.
+        """
+        if block.header.winner == self.own_key:
             return 0
         # One from before a restart has not passed any audit that we remember: it counts as seen now.
         entry = self._known.setdefault(block.id(), _Candidate(now))
         # First judged when the block comes: our S̄ moves on while its leaves are audited, and would be held against it.
         entry.close = entry.close or self._close_to_ours(block, race)
         if entry.standing is Standing.CONVICTED:
-            return BURIED_CONVICTED
+            return 0 if stuck and now >= entry.first_seen + self._settings.stall_ms else BURIED_CONVICTED
         if entry.first_seen + self._settings.patience_ms < now:
             return 0
         waited = now >= entry.first_seen + self._settings.close_patience_ms
@@ -131,16 +134,16 @@ class Candidates:
             return None
         entry.standing = Standing.RUNNING
         items = tuple(
-            AuditItem(estimate, self._draw(estimate.time), whole=True)
+            AuditItem(estimate, self._draw(estimate.time))
             for estimate in block.certificate
-            if estimate.miner != self._own_key
+            if estimate.miner != self.own_key
         )
         return StartAudit(Audit(block.header.race, problem, items, block.id()))
 
     def audited(
         self, block: Block, verdicts: Mapping[bytes, Verdict], parent_state: State | None, now: int, retry_ms: int
     ) -> None:
-        """An audit of `block` has ended. `parent_state`: None if the block no longer follows the tip."""
+        """An audit of `block` has ended. `parent_state`: None if the block follows one that is not on our chain."""
         entry = self._known.get(block.id())
         if entry is None:
             return
@@ -206,8 +209,7 @@ class SpotChecks:
         self._credit -= count
         self._lost_after = now + SPOT_CHECK_LIMIT_MS
         indices = tuple(sorted(self._rng.sample(range(estimate.time), count)))
-        item = AuditItem(estimate, indices, whole=False)
-        return StartAudit(Audit(race.id, race.terms.problem, (item,)))
+        return StartAudit(Audit(race.id, race.terms.problem, (AuditItem(estimate, indices),)))
 
     def finished(self) -> None:
         """The running check has ended."""

@@ -9,27 +9,17 @@ from fedcoin.core.errors import (
     AveragedMismatch,
     DistanceTooLarge,
     EstimateOfAnotherRace,
-    EstimateOutOfRange,
     MalformedCertificate,
     MinerNotAllowed,
     QuorumMissing,
     WinnerMismatch,
 )
 from fedcoin.core.estimate import Estimate
-from fedcoin.core.params import MAX_ITERATIONS, MAX_UTILITY, ChainParams
+from fedcoin.core.params import ChainParams
 from fedcoin.ledger.miners import active_miners, may_mine
 from fedcoin.ledger.state import State
 from fedcoin.shapley.distance import within_distance
 from fedcoin.shapley.mean import averaged
-
-
-def verify_range(estimate: Estimate, clients: int) -> None:
-    """An estimate's numbers are possible at all. Raises EstimateOutOfRange."""
-    if not 1 <= estimate.time <= MAX_ITERATIONS or len(estimate.total) != clients:
-        raise EstimateOutOfRange
-    # A marginal is a difference of two utilities, each within ±MAX_UTILITY.
-    if any(abs(total) > 2 * MAX_UTILITY * estimate.time for total in estimate.total):
-        raise EstimateOutOfRange
 
 
 def verify_structure(block: Block) -> None:
@@ -51,7 +41,7 @@ def verify_same_race(block: Block) -> None:
     for estimate in block.certificate:
         if (estimate.kind, estimate.task, estimate.parent) != (header.kind, header.task, header.previous):
             raise EstimateOfAnotherRace
-        verify_range(estimate, len(header.averaged_total))
+        estimate.verify_range(len(header.averaged_total))
 
 
 def verify_averaged(block: Block) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from fedcoin.consensus.messages import AdoptChain, AppliedBlock
 from fedcoin.consensus.transition import apply_block
 from fedcoin.consensus.verified import Verified
-from fedcoin.consensus.verify import Parent
+from fedcoin.consensus.verify import Parent, verify_in_state
 from fedcoin.core.block import Block
 from fedcoin.core.errors import BelowFinality, FedCoinError
 from fedcoin.core.genesis import Genesis
@@ -18,12 +18,15 @@ from fedcoin.core.task import Problem
 from fedcoin.core.transaction import MinerRegistration
 from fedcoin.ledger.fork_choice import BlockTree
 from fedcoin.ledger.genesis import genesis_state
-from fedcoin.ledger.miners import may_mine
+from fedcoin.ledger.miners import MinerStanding, find_miner, was_there
 from fedcoin.ledger.problems import last_problem
-from fedcoin.ledger.state import State
+from fedcoin.ledger.state import ACCOUNT_KEY, State
 
 _CACHED_BODIES = 64
 _CACHED_UNDO = 512
+_CACHED_ITEMS = 16_384
+"""Transactions of the cached bodies, and entries of the cached undo data, at most: full blocks would take hundreds of
+megabytes."""
 _CACHED_CHECKS = 8
 
 
@@ -45,6 +48,8 @@ class StoredChain:
     state: Mapping[bytes, bytes]
     tree: tuple[tuple[bytes, bytes, int], ...]
     """(hash, parent, height) of every block, in the order in which they were first seen."""
+    signed: int = 0
+    """Highest height at which our key has signed a block, whether or not the stored chain knows of it."""
 
 
 class Chain:
@@ -119,9 +124,13 @@ class Chain:
 
     def may_mine_on(self, parent: bytes, miner: bytes) -> bool:
         """Whether a miner may stand in a certificate on a known block, as far as tip and branch show."""
-        height = self.tree.height(parent)
-        if may_mine(self.state, miner, height):
-            return True
+        record = find_miner(self.state, miner)
+        if record is not None and was_there(record, self.tree.height(parent)):
+            if record.standing is MinerStanding.REGISTERED:
+                return True
+            # It has left or was convicted on our branch: below that block, and on other branches, it may have mined.
+            # One of which nothing is left has left below the finalised depth.
+            return not self.tree.is_ancestor(self.tree.ancestor(self.tip, record.since), parent)
         # On another branch it may have registered after the fork.
         below = self.tree.parent(parent)
         while below is not None and not self.tree.is_ancestor(below, self.tip):
@@ -143,13 +152,29 @@ class Chain:
         block_hash = block.id()
         self.tree.insert(block_hash, block.header.previous, block.header.height)
         self._bodies[block_hash] = block
-        while len(self._bodies) > _CACHED_BODIES:
+        while len(self._bodies) > _CACHED_BODIES or (
+            len(self._bodies) > 1 and sum(len(body.transactions) for body in self._bodies.values()) > _CACHED_ITEMS
+        ):
             self._bodies.popitem(last=False)
         return block_hash
 
-    def check_on_tip(self, block: Block) -> None:
-        """Raises the error of the rule that `block` would break on the tip."""
-        checked = self._apply(self.state, block)
+    def state_at(self, block_hash: bytes) -> State | None:
+        """The state after a block of the adopted chain; None if it is not on it or final already."""
+        if self.height - self.tree.height(block_hash) > self.params.finality_depth:
+            return None
+        if not self.tree.is_ancestor(block_hash, self.tip):
+            return None
+        state = self.state.fork()
+        for gone in self.path_to(block_hash)[0]:
+            state.apply(self._undo_of(gone))
+        return state
+
+    def check_on_tip(self, block: Block, after: State | None = None) -> None:
+        """Raises the error of the rule that `block` would break on the tip.
+
+        `after`: what executing it has given already, where it is our own; it is not executed again then.
+        """
+        checked = self._apply(self.state, block, after)
         self._checked[block.id()] = checked
         while len(self._checked) > _CACHED_CHECKS:
             del self._checked[next(iter(self._checked))]
@@ -188,9 +213,12 @@ class Chain:
         self._remember_undo(undo, applied)
         return AdoptChain(undone, tuple(applied))
 
-    def _apply(self, state: State, block: Block) -> AppliedBlock:
+    def _apply(self, state: State, block: Block, after: State | None = None) -> AppliedBlock:
         parent = self.as_parent(block.header.previous)
-        after = apply_block(state, block, parent, self.chain_id, self.params, self.verified)
+        if after is None:
+            after = apply_block(state, block, parent, self.chain_id, self.params, self.verified)
+        else:
+            verify_in_state(block, parent, state, self.chain_id, self.params)
         return AppliedBlock(block, after.changes(), after.undo())
 
     def _undo_of(self, block_hash: bytes) -> Mapping[bytes, bytes | None]:
@@ -204,11 +232,23 @@ class Chain:
     def _remember_undo(self, gone: Iterable[bytes], applied: Iterable[AppliedBlock]) -> None:
         for block_hash in gone:
             self._undo.pop(block_hash, None)
+        fresh = 0
         for item in applied:
             self._undo[item.block.id()] = item.undo
+            fresh += 1
         # Older ones lie in the storage by now; these bridge the time until an effect is performed.
-        while len(self._undo) > _CACHED_UNDO:
+        while len(self._undo) > _CACHED_UNDO or (
+            len(self._undo) > fresh and sum(map(len, self._undo.values())) > _CACHED_ITEMS
+        ):
             self._undo.pop(next(iter(self._undo)))
+
+
+def touched_accounts(adoption: AdoptChain) -> set[bytes] | None:
+    """Addresses of the accounts that an adoption has changed; None, for any, where blocks were undone."""
+    if adoption.undone:
+        return None
+    names = (key for applied in adoption.applied for key in applied.changes)
+    return {name[len(ACCOUNT_KEY) :] for name in names if name.startswith(ACCOUNT_KEY)}
 
 
 class InvalidBranch(Exception):

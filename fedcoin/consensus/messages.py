@@ -14,12 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcoin.core.block import Block
+from fedcoin.core.errors import FedCoinError
 from fedcoin.core.estimate import Estimate
+from fedcoin.core.fraud import FraudReport, LeafProof
 from fedcoin.core.task import Problem, RaceKind, Task
-from fedcoin.core.transaction import Transaction
+from fedcoin.core.transaction import Body, Transaction
 
 Leaves = NDArray[np.int64]
 """Marginal contributions [iterations, K], times UTILITY_SCALE."""
+
+Evidence = tuple[LeafProof | None, LeafProof]
+"""What convicts a miner before the chain: the leaf before the accused one (None if that is the first), and that one."""
 
 Source = str | None
 """The peer that a message came from; None for our own."""
@@ -81,6 +86,32 @@ class AuditFinished:
     audit: Audit
     verdicts: Mapping[bytes, Verdict]
     """By miner's public key."""
+    evidence: Mapping[bytes, Evidence] = field(default_factory=dict)
+    """Of convicted miners, by public key, where it is enough for the chain (docs/adr/0010)."""
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    """A trial that StartTrial asked for has ended."""
+
+    case: bytes
+    guilty: bool | None
+    """None: it could not be recomputed now."""
+
+
+@dataclass(frozen=True)
+class RaceStalled:
+    """Our evaluator cannot begin a race: its blobs are withheld, say. Other work comes before its order's until
+    RaceReady."""
+
+    race: bytes
+
+
+@dataclass(frozen=True)
+class RaceReady:
+    """A race that had stalled can be worked on."""
+
+    race: bytes
 
 
 @dataclass(frozen=True)
@@ -88,7 +119,18 @@ class Tick:
     """Time has passed: refunds may be due, tasks expired, blocks old enough to stop waiting for their audit."""
 
 
-Input = ReceiveTask | ReceiveEstimate | ReceiveBlock | ReceiveTransaction | IterationsDone | AuditFinished | Tick
+Input = (
+    ReceiveTask
+    | ReceiveEstimate
+    | ReceiveBlock
+    | ReceiveTransaction
+    | IterationsDone
+    | AuditFinished
+    | TrialFinished
+    | RaceStalled
+    | RaceReady
+    | Tick
+)
 
 
 # --- effects ---------------------------------------------------------------------------------------------------------
@@ -166,6 +208,8 @@ class StoreBlock:
     """Keep a block that is valid as far as it can be judged, on whatever branch."""
 
     block: Block
+    signed: bool = False
+    """We have just signed it. That must outlive the loss of the database, and be on the disk before anybody sees it."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +238,7 @@ class Verdict(Enum):
 
     HONEST = "honest"
     CONVICTED = "convicted"
-    """A leaf under the root that the miner has signed, or the sum of all of them, is wrong."""
+    """A leaf under the root that the miner has signed is wrong."""
     UNAVAILABLE = "unavailable"
     """Nobody handed out its leaves."""
 
@@ -205,9 +249,7 @@ class AuditItem:
 
     estimate: Estimate
     indices: tuple[int, ...]
-    """Leaves to recompute, privately drawn."""
-    whole: bool
-    """Fetch all leaves and check root and sum too; otherwise only the leaves at `indices`, with Merkle paths."""
+    """Iterations to recompute, privately drawn, ascending."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +270,23 @@ class StartAudit:
     audit: Audit
 
 
+@dataclass(frozen=True)
+class StartTrial:
+    """Recompute the accused step of a case that waits for our vote, then answer with TrialFinished."""
+
+    case: bytes
+    report: FraudReport
+    problem: Problem
+
+
+@dataclass(frozen=True)
+class NotProsecuted:
+    """We could not send what we wanted to report or vote, for lack of money say. It is tried again later."""
+
+    body: Body
+    error: FedCoinError
+
+
 Effect = (
     SendTask
     | SendEstimate
@@ -239,6 +298,8 @@ Effect = (
     | StoreBlock
     | AdoptChain
     | StartAudit
+    | StartTrial
+    | NotProsecuted
 )
 
 

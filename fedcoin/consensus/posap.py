@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from fedcoin.consensus.assemble import assemble_block
 from fedcoin.consensus.candidates import Candidates, SpotChecks
 from fedcoin.consensus.certificate import has_quorum, others_needed
-from fedcoin.consensus.chain import Chain, ChainStorage, StoredChain
+from fedcoin.consensus.chain import Chain, ChainStorage, StoredChain, touched_accounts
 from fedcoin.consensus.messages import (
     AdoptChain,
     AuditFinished,
@@ -21,6 +21,8 @@ from fedcoin.consensus.messages import (
     Input,
     IterationsDone,
     MiningView,
+    RaceReady,
+    RaceStalled,
     ReceiveBlock,
     ReceiveEstimate,
     ReceiveTask,
@@ -34,8 +36,10 @@ from fedcoin.consensus.messages import (
     StoreBlock,
     StoreLeaves,
     Tick,
+    TrialFinished,
     Verdict,
 )
+from fedcoin.consensus.prosecution import Prosecution
 from fedcoin.consensus.race import Race
 from fedcoin.consensus.races import Races
 from fedcoin.consensus.settings import PoSapSettings
@@ -57,6 +61,8 @@ from fedcoin.core.genesis import Genesis
 from fedcoin.core.keys import PrivateKey
 from fedcoin.core.params import UTILITY_SCALE
 from fedcoin.core.task import Task
+from fedcoin.core.transaction import Body, sign_transaction
+from fedcoin.ledger.bonds import close_due
 from fedcoin.ledger.mempool import Mempool
 from fedcoin.ledger.miners import may_mine
 
@@ -85,8 +91,11 @@ class PoSap:
         self._spot_checks = SpotChecks(rng, self.settings.audit_share)
         self._tips = Tips(self.chain, self.races, self._candidates, self.settings, self._after_adoption)
         self._side_blocks = SideBlocks(self.chain.tree)
+        self._prosecution = Prosecution(self.chain, self.mempool, key.public_key)
         self._convicted: dict[bytes, int] = {}
         self._working_on: bytes | None = None
+        self._signed = stored.signed if stored is not None else 0
+        """Highest height at which we have signed a block."""
         self._now = 0
         """Of the last step."""
         self._transactions_fit = False
@@ -98,6 +107,9 @@ class PoSap:
         Raises a FedCoinError for bad input, which changes nothing.
         """
         self._now = now
+        effects: list[Effect] = []
+        # One more transaction that waits changes nothing else, and there may be hundreds a second.
+        quiet = isinstance(event, ReceiveTransaction) and self._transactions_fit
         match event:
             case IterationsDone():
                 effects = self._iterations_done(event, now)
@@ -111,12 +123,19 @@ class PoSap:
                 effects = self._receive_transaction(event, now)
             case AuditFinished():
                 effects = self._audit_finished(event, now)
+            case TrialFinished():
+                self._prosecution.trial_finished(event, now)
+            case RaceStalled() | RaceReady():
+                self.races.note(event)
             case Tick():
-                effects = []
                 self._look_for_transactions(now)
+        if quiet or (isinstance(event, ReceiveEstimate | ReceiveBlock) and not effects):
+            return effects  # Nothing new: most of what peers send has come from another one before.
         effects += self._tips.reconsider(self._on_tip(), now)
         effects += self._take_held_tasks(now)
         effects += self._take_early_estimates()
+        if isinstance(event, Tick | AuditFinished | TrialFinished):
+            effects += self._prosecution.act(self._send_own, now)
         block = self._win(now)
         if block:
             # Our estimate stands in the block's certificate. Sent ahead of the block it would make others win as well.
@@ -189,12 +208,11 @@ class PoSap:
             raise MinerConvicted
         if not self.chain.may_mine_on(estimate.parent, estimate.miner):
             raise MinerNotAllowed
-        if race is None:
+        if race is None and estimate.miner != self.key.public_key:
             self._tips.ties.heard(estimate)
+        if race is None or not race.receive(estimate):
             return []
-        if not race.receive(estimate):
-            return []
-        self._tips.ties.heard_here(estimate.miner)
+        self._tips.ties.heard_here(estimate)
         return [SendEstimate(estimate, event.source)]
 
     def _take_early_estimates(self) -> list[Effect]:
@@ -203,7 +221,7 @@ class PoSap:
         for estimate in self._tips.ties.early():
             if self.races.of_estimate(estimate) is None:
                 continue  # Its task is still on the way.
-            self._tips.ties.heard_here(estimate.miner)
+            self._tips.ties.heard_here(estimate)
             try:
                 effects += self._receive_estimate(ReceiveEstimate(estimate))
             except FedCoinError:
@@ -227,11 +245,13 @@ class PoSap:
         if not all(self.chain.may_mine_on(block.header.previous, estimate.miner) for estimate in block.certificate):
             raise MinerNotAllowed
         verify_alone(block, self.chain.chain_id, self.chain.params, self.chain.verified)
+        self._prosecution.block_seen(block, now)
         if not event.more_follows:
             self._side_blocks.verify_room(block.header.winner, self.chain.tip, now)
         if block.header.previous == self.chain.tip:
             self.chain.check_on_tip(block)
         self.chain.insert(block)
+        self._prosecution.block_kept(block)
         self._candidates.add(block_hash, now, event.more_follows)
         self._learn_from_certificate(block)
         if event.more_follows:
@@ -241,7 +261,10 @@ class PoSap:
 
     def _receive_task(self, event: ReceiveTask, now: int) -> list[Effect]:
         """Alg. 3 line 5: a task enters the network."""
-        return [SendTask(event.task, event.source)] if self.races.add_task(event.task, now) else []
+        if not self.races.add_task(event.task, now):
+            return []
+        self._prosecution.files.note_task(event.task)
+        return [SendTask(event.task, event.source)]
 
     def _take_held_tasks(self, now: int) -> list[Effect]:
         """Tasks that came before the block they were published on became our tip."""
@@ -259,6 +282,7 @@ class PoSap:
             return []
         self.mempool.add(transaction, self.chain.state, self._next_timestamp(now))
         self.chain.verified.note(transaction)
+        self._prosecution.heard(transaction)
         if not self._transactions_fit:
             self._look_for_transactions(now)
         return [SendTransaction(transaction, event.source)]
@@ -268,18 +292,26 @@ class PoSap:
             if verdict is Verdict.CONVICTED:
                 self._convicted[miner] = self.chain.height
                 self.races.drop_miner(miner)
+                self._tips.ties.drop(miner)
+        self._prosecution.audited(event.audit, event.evidence, now)
         if event.audit.block is None:
             self._spot_checks.finished()
         else:
             self._tips.judge(event.audit, event.verdicts, now)
         return []
 
+    def _send_own(self, body: Body, now: int) -> list[Effect]:
+        nonce = self.mempool.pending_nonce(self.key.address, self.chain.state)
+        transaction = sign_transaction(self.key, self.chain.chain_id, nonce, self.chain.params.min_fee, body)
+        return self._receive_transaction(ReceiveTransaction(transaction), now)
+
     def _after_adoption(self, adoption: AdoptChain, now: int) -> None:
         """Line 25: the chain has another tip."""
         for block in adoption.undone:
             self.mempool.restore(block.transactions)
+        self._prosecution.undone(adoption.undone)
         tip = self.chain.parent_of_next()
-        self.mempool.revalidate(self.chain.state, tip.timestamp + 1)
+        self.mempool.revalidate(self.chain.state, tip.timestamp + 1, touched_accounts(adoption))
         self.races.tip_changed()
         self._look_for_transactions(now)
         height = self.chain.height
@@ -295,9 +327,10 @@ class PoSap:
                 race.receive(estimate)
 
     def _look_for_transactions(self, now: int) -> None:
-        height = self.chain.height + 1
-        timestamp = self._next_timestamp(now)
-        self._transactions_fit = bool(self.mempool.select(self.chain.state, timestamp, self.key.address, height, 1))
+        # On what a block finds: a vote in a case that lapses in it would have us work for a block that cannot be made.
+        state = self.chain.state.fork()
+        close_due(state, self.chain.params, self.chain.height + 1)
+        self._transactions_fit = self.mempool.fits(state, self._next_timestamp(now))
 
     def _on_tip(self) -> set[bytes]:
         """Miners that work on our tip, as far as we have heard; this one included, unless it is idle."""
@@ -310,15 +343,19 @@ class PoSap:
         race = self.races.get(self._working_on or b"")
         if race is None or race.terms.parent != self.chain.tip or not self._may_win(race, now):
             return []
+        if self.chain.height < self._signed:
+            return []  # A second block of this height would cost the bond; our chain has forgotten the first one.
         try:
-            block = assemble_block(self.chain, self.mempool, race, self.key, now)
-            if block is None:
+            made = assemble_block(self.chain, self.mempool, race, self.key, now)
+            if made is None:
                 return []
-            self.chain.check_on_tip(block)
+            block, after = made
+            self.chain.check_on_tip(block, after)
         except FedCoinError:
             return []  # No block of this race can be valid, one with so many clients that it is too large, say.
         self._candidates.add(self.chain.insert(block), now, child_follows=False)
-        return [StoreBlock(block), *self._tips.adopt(block.id(), now), SendBlock(block)]
+        self._signed = block.header.height
+        return [StoreBlock(block, signed=True), *self._tips.adopt(block.id(), now), SendBlock(block)]
 
     def _is_own_estimate(self, effect: Effect) -> bool:
         return isinstance(effect, SendEstimate) and effect.estimate.miner == self.key.public_key
@@ -328,6 +365,8 @@ class PoSap:
         if not race.has_converged(self._difficulty_of(race, timestamp)) or self._contender_waits(now):
             return False
         if race.terms.task is not None and race.terms.task.expiry < timestamp:
+            return False
+        if not self._prosecution.may_sign(self.chain.height + 1):
             return False
         miners = [self.key.public_key, *race.others]
         return has_quorum(miners, self.chain.state, self.chain.params)
@@ -344,7 +383,8 @@ class PoSap:
         """Line 3: go on with the race that is worth working on, or turn to it."""
         race = None
         if self.settings.mine and may_mine(self.chain.state, self.key.public_key, self.chain.height):
-            race = self.races.choose(self._next_timestamp(now), self._transactions_fit)
+            due = self._transactions_fit or self._tips.ties.shows_position(now)
+            race = self.races.choose(self._next_timestamp(now), due)
         wanted = race.id if race is not None else None
         if wanted == self._working_on:
             return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedcoin.consensus.certificate import averaged_of, verify_range
+from fedcoin.consensus.certificate import averaged_of
 from fedcoin.consensus.difficulty import eased_difficulty, race_interval
 from fedcoin.consensus.messages import Leaves, RaceInfo
 from fedcoin.consensus.verified import Verified
@@ -104,7 +104,7 @@ class Race:
         terms = self.terms
         if (estimate.kind, estimate.task, estimate.parent) != (terms.kind, terms.task_hash, terms.parent):
             raise EstimateOfAnotherRace
-        verify_range(estimate, terms.problem.clients)
+        estimate.verify_range(terms.problem.clients)
         if estimate.miner == self._key.public_key or not self._is_later(estimate):
             return False
         self._verified.estimate(estimate)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fedcoin.consensus.chain import Chain
 from fedcoin.consensus.difficulty import expected_difficulty
+from fedcoin.consensus.messages import RaceReady, RaceStalled
 from fedcoin.consensus.race import Race, RaceTerms
 from fedcoin.consensus.verify import heartbeat_due, verify_open_task
 from fedcoin.core.errors import OrderNotFound, TaskStale, TooManyTasks, UnknownParent
@@ -14,13 +15,16 @@ from fedcoin.core.keys import PrivateKey, address_of
 from fedcoin.core.task import RaceKind, Task
 from fedcoin.ledger.orders import get_order
 from fedcoin.ledger.problems import last_problem
-from fedcoin.ledger.settlement import refund_payments
+from fedcoin.ledger.settlement import overdue_payments, refund_payments
 
 MAX_TASKS_PER_ROUND = 4
 """Tasks for one round on one tip: a server that has lost its task may publish another, not flood."""
 
 MAX_HELD_TASKS = 16
 """Tasks published on a tip of equal height that is not ours, kept in case it becomes ours."""
+
+MAX_ASIDE = 1_024
+"""Orders remembered whose tasks could not be begun."""
 
 
 class Races:
@@ -32,6 +36,8 @@ class Races:
         self._tasks: dict[bytes, Task] = {}
         self._races: dict[bytes, Race] = {}
         self._held: list[Task] = []
+        self._aside: dict[bytes, None] = {}
+        """Orders whose task could not be begun when it was tried last, the latest at the end."""
         self.tip_changed()
 
     def tip_changed(self) -> None:
@@ -40,6 +46,8 @@ class Races:
         self._tasks.clear()
         self._races.clear()
         self._held = [task for task in self._held if not self._is_stale(task)]
+        # Bonds fall due with blocks, not with time; refunds are looked at whenever there is nothing else to do.
+        self._overdue = bool(overdue_payments(chain.state, chain.params, chain.height + 1, timestamp=0))
         problem = last_problem(chain.state)
         difficulty = expected_difficulty(chain.state, RaceKind.AUDIT, chain.params)
         self._audit = self._open(
@@ -87,6 +95,25 @@ class Races:
         self._open(RaceTerms(RaceKind.TASK, task_hash, task.problem, task.parent, task.difficulty, task.norm, task))
         return True
 
+    def note(self, event: RaceStalled | RaceReady) -> None:
+        """The task of a race cannot be begun: other work comes before its order's, on later tips too; or it can.
+
+        Else one server that withholds its updates would hold up everybody until its order expires.
+        """
+        race = self._races.get(event.race)
+        if race is None or race.terms.task is None:
+            return
+        order = race.terms.task.order
+        self._aside.pop(order, None)
+        if isinstance(event, RaceStalled):
+            self._aside[order] = None
+            if len(self._aside) > MAX_ASIDE:
+                del self._aside[next(iter(self._aside))]
+
+    def aside(self) -> list[Race]:
+        """Races of open tasks that were set aside."""
+        return [self._races[self._terms_id(task)] for task in self.open_tasks() if task.order in self._aside]
+
     def take_held(self) -> list[Task]:
         """Held tasks whose parent is the tip by now; they are held no longer."""
         ready = [task for task in self._held if task.parent == self._chain.tip]
@@ -95,15 +122,16 @@ class Races:
 
     def choose(self, timestamp: int, has_transactions: bool) -> Race | None:
         """The race that a block of `timestamp` should end; None if there is nothing to do."""
-        for task in self.open_tasks():
-            order_expiry = get_order(self._chain.state, task.order).order.expiry
-            if timestamp <= min(task.expiry, order_expiry):
+        open_tasks = [task for task in self.open_tasks() if timestamp <= self._expiry(task)]
+        for task in open_tasks:
+            if task.order not in self._aside:
                 return self._races[self._terms_id(task)]
         parent = self._chain.parent_of_next()
-        due = has_transactions or heartbeat_due(parent, timestamp, self._chain.params)
+        due = has_transactions or self._overdue or heartbeat_due(parent, timestamp, self._chain.params)
         if due or refund_payments(self._chain.state, timestamp):
             return self._audit
-        return None
+        # With nothing else to do, what could not be begun is tried again.
+        return self._races[self._terms_id(open_tasks[0])] if open_tasks else None
 
     def _hold(self, task: Task) -> bool:
         """After a tie, or when its parent is still on the way or being audited, our tip may move there yet."""
@@ -142,6 +170,9 @@ class Races:
     def _rank(self, task: Task) -> tuple[int, int, bytes]:
         record = get_order(self._chain.state, task.order)
         return record.sequence, -task.opened_at, task.id(self._chain.chain_id)
+
+    def _expiry(self, task: Task) -> int:
+        return min(task.expiry, get_order(self._chain.state, task.order).order.expiry)
 
     def _terms_id(self, task: Task) -> bytes:
         return next(race.id for race in self._races.values() if race.terms.task is task)

@@ -29,7 +29,7 @@ class PoSapSettings:
     tie_window_ms: int = 5_000
     """Two blocks of one height that arrive within this time of each other are a true tie."""
     tie_patience_ms: int = 2_000
-    """How long first seen decides a true tie; if nothing extends either by then, the lower hash does."""
+    """How long first seen decides a true tie; if nothing extends either by then, the lower rank does."""
     stall_ms: int = 20_000
     """After so long without a quorum on our tip, a tip of the same height that more miners work on is better."""
     conviction_blocks: int = 100

@@ -37,15 +37,16 @@ class Tips:
         `on_tip`: miners that work on our tip, this one included.
         """
         effects = self._end_tie(on_tip, now)
+        stuck = self.ties.is_stuck(on_tip, now)
         progress = True
         while progress:
             progress = False
             for leaf in self._chain.tree.candidates(self._chain.height):
-                target, audit = self._furthest(leaf, now)
+                target, audit = self._furthest(leaf, stuck, now)
                 if audit:
                     effects.append(audit)
                 if target is not None:
-                    progress = True
+                    progress, stuck = True, False
                     effects += self.adopt(target, now)
                     break
         return effects
@@ -65,27 +66,28 @@ class Tips:
         if audit.block is None or not self._chain.tree.contains(audit.block):
             return
         block = self._chain.block(audit.block)
-        on_tip = self._chain.state if block.header.previous == self._chain.tip else None
-        self._candidates.audited(block, verdicts, on_tip, now, self._settings.audit_retry_ms)
+        before = self._chain.state_at(block.header.previous)
+        self._candidates.audited(block, verdicts, before, now, self._settings.audit_retry_ms)
 
     def _end_tie(self, on_tip: Collection[bytes], now: int) -> list[Effect]:
         effects: list[Effect] = []
+        stuck = self.ties.is_stuck(on_tip, now)
         for rival in self.ties.better(on_tip, now):
             block = self._chain.block(rival)
-            if self._candidates.burial_needed(block, None, now) == 0:
+            if self._candidates.burial_needed(block, None, now, stuck) == 0:
                 return effects + self.adopt(rival, now)
             audit = self._candidates.audit_wanted(block, self._chain.problem_of, now)
             effects += [audit] if audit else []
         return effects
 
-    def _furthest(self, leaf: bytes, now: int) -> tuple[bytes | None, Effect | None]:
+    def _furthest(self, leaf: bytes, stuck: bool, now: int) -> tuple[bytes | None, Effect | None]:
         """The furthest block towards `leaf` that may be adopted now (None: none beyond the tip); an audit to start."""
         _, path = self._chain.path_to(leaf)
         target, audit = None, None
         for index, block_hash in enumerate(path):
             block = self._chain.block(block_hash)
             descendants = len(path) - 1 - index
-            if self._candidates.burial_needed(block, self._races.get(block.header.race), now) > descendants:
+            if self._candidates.burial_needed(block, self._races.get(block.header.race), now, stuck) > descendants:
                 if descendants == 0:
                     audit = self._candidates.audit_wanted(block, self._chain.problem_of, now)
                 break

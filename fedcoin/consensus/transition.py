@@ -35,16 +35,19 @@ def apply_block(
 def execute(
     state: State, block: Block, parent: Parent, chain_id: bytes, params: ChainParams, verified: Verified | None = None
 ) -> State:
-    """Payments, then transactions, then bookkeeping, on a fork of `state`. The header's state root is not looked at."""
+    """Payments and what they close, then transactions, then bookkeeping, on a fork of `state`.
+
+    The header's state root is not looked at.
+    """
     header = block.header
     after = state.fork()
     # Payments first: a client may spend what this very block pays it.
-    apply_payments(after, block.payments)
+    apply_payments(after, block.payments, params, header.height)
     winner = address_of(header.winner)
     signatures = verified if verified is not None else Verified(chain_id, params)
     for transaction in block.transactions:
         signatures.transaction(transaction)
-        verify_transaction_in_state(after, transaction, header.timestamp)
+        verify_transaction_in_state(after, transaction, chain_id, params, header.timestamp)
         apply_verified(after, transaction, winner, chain_id, params, header.height)
     if block.task is not None:
         settle_round(after, block.task.order)

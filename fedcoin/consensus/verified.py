@@ -7,11 +7,11 @@ from collections import OrderedDict
 
 from fedcoin.core.estimate import ESTIMATE, Estimate
 from fedcoin.core.params import ChainParams
-from fedcoin.core.transaction import TRANSACTION, Transaction
+from fedcoin.core.transaction import Transaction
 from fedcoin.ledger.transactions import verify_alone
 
 CAPACITY = 32_768
-"""Digests that are remembered, 32 bytes each; the oldest go first."""
+"""Digests that are remembered, up to 96 bytes each; the oldest go first."""
 
 
 class Verified:
@@ -35,14 +35,18 @@ class Verified:
 
     def transaction(self, transaction: Transaction) -> None:
         """All rules for a transaction that need no state. Raises what `ledger.transactions.verify_alone` raises."""
-        digest = TRANSACTION.digest(transaction)
-        if digest not in self._digests:
+        signed = self._signed(transaction)
+        if signed not in self._digests:
             verify_alone(transaction, self._chain_id, self._params)
-            self._remember(digest)
+            self._remember(signed)
 
     def note(self, transaction: Transaction) -> None:
         """The mempool has verified this transaction."""
-        self._remember(TRANSACTION.digest(transaction))
+        self._remember(self._signed(transaction))
+
+    def _signed(self, transaction: Transaction) -> bytes:
+        # The id covers all but the signature.
+        return transaction.id(self._chain_id) + transaction.signature
 
     def _remember(self, digest: bytes) -> None:
         self._digests[digest] = None

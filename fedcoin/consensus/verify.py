@@ -39,9 +39,8 @@ from fedcoin.core.errors import (
 )
 from fedcoin.core.params import PROTOCOL_VERSION, ChainParams
 from fedcoin.core.task import RaceKind, Task
-from fedcoin.core.transaction import PaymentKind
 from fedcoin.ledger.problems import last_problem
-from fedcoin.ledger.settlement import verify_payments
+from fedcoin.ledger.settlement import due_payments, verify_payments
 from fedcoin.ledger.state import State
 from fedcoin.ledger.tasks import verify_task
 
@@ -88,9 +87,9 @@ def verify_in_state(block: Block, parent: Parent, state: State, chain_id: bytes,
         verify_open_task(block.task, parent, state, chain_id, params, block.header.timestamp)
     else:
         verify_audit(block, parent, state, params)
-    verify_payments(
-        state, block.payments, block.task, block.header.averaged_total, block.header.winner, block.header.timestamp
-    )
+    header = block.header
+    due = due_payments(state, params, header.height, header.timestamp, block.task, header.averaged_total, header.winner)
+    verify_payments(block.payments, due)
 
 
 def verify_version(block: Block, chain_id: bytes) -> None:
@@ -170,8 +169,8 @@ def verify_audit(block: Block, parent: Parent, state: State, params: ChainParams
     problem = last_problem(state)
     if block.header.task != problem.id() or len(block.header.averaged_total) != problem.clients:
         raise WrongProblem
-    has_refund = any(payment.kind is PaymentKind.REFUND for payment in block.payments)
-    if not (block.transactions or has_refund or heartbeat_due(parent, block.header.timestamp, params)):
+    # All payments of an AUDIT block are refunds and bonds that are due.
+    if not (block.transactions or block.payments or heartbeat_due(parent, block.header.timestamp, params)):
         raise AuditBlockEmpty
 
 

@@ -9,6 +9,7 @@ fields, as a `Struct` of codecs, and gives both directions:
     text(limit)   u32 length, then UTF-8
     vector(c, n)  u32 count, then that many c
     enum(E)       u8, one of E's values
+    boolean       u8, 0 or 1
     optional(c)   u8 0, or u8 1 and then c
     union(...)    u8 kind, then the fields of that kind
 
@@ -22,6 +23,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from fedcoin.core.errors import MalformedEncoding
@@ -169,6 +171,16 @@ def enum(kind: type[E]) -> Codec[E]:
     return Codec(write, read, f"enum {kind.__name__}", kind)
 
 
+def _read_boolean(reader: Reader) -> bool:
+    value = u8.read(reader)
+    if value > 1:
+        raise MalformedEncoding(f"{value} is neither false (0) nor true (1)")
+    return value == 1
+
+
+boolean: Codec[bool] = Codec(lambda value: b"\x01" if value else b"\x00", _read_boolean, "bool")
+
+
 def optional(item: Codec[T]) -> Codec[T | None]:
     """Nothing (0) or one item (1 and then the item)."""
 
@@ -216,12 +228,15 @@ class Struct(Generic[D]):
         self.tag = tag
         self.fields = fields
         self.codec: Codec[D] = Codec(self._write, self._read, f"struct {kind.__name__}", self)
+        self._writers = [(name, codec.write) for name, codec in fields.items()]
+        self._readers = [(name, codec.read) for name, codec in fields.items()]
 
     def _write(self, value: D) -> bytes:
-        return b"".join(codec.write(getattr(value, name)) for name, codec in self.fields.items())
+        # A list, because join makes one of a generator first: half of the time of a node goes into encoding.
+        return b"".join([write(getattr(value, name)) for name, write in self._writers])
 
     def _read(self, reader: Reader) -> D:
-        return self.kind(**{name: codec.read(reader) for name, codec in self.fields.items()})
+        return self.kind(**{name: read(reader) for name, read in self._readers})
 
     def encode(self, value: D) -> bytes:
         """All fields in order, without the tag. Raises MalformedEncoding."""
@@ -240,7 +255,23 @@ class Struct(Generic[D]):
         return tagged_hash(self.tag, context + self.encode(value))
 
 
+class RememberingStruct(Struct[D]):
+    """A Struct whose bytes are kept on the value: for frozen values that are encoded again and again."""
+
+    def _write(self, value: D) -> bytes:
+        known: bytes | None = vars(value).get("_encoded")
+        if known is None:
+            known = vars(value)["_encoded"] = super()._write(value)
+        return known
+
+
 def tagged_hash(tag: str, data: bytes) -> bytes:
     """SHA-256(u8 length of tag ‖ tag ‖ data): the only hash in the protocol outside Merkle trees."""
+    return hashlib.sha256(_tag_bytes(tag) + data).digest()
+
+
+@cache
+def _tag_bytes(tag: str) -> bytes:
+    """u8 length of tag ‖ tag. There are a few dozen tags, all of them in the code."""
     name = tag.encode()
-    return hashlib.sha256(u8.write(len(name)) + name + data).digest()
+    return u8.write(len(name)) + name

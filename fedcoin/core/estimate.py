@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fedcoin.core.encoding import HASH_SIZE, Struct, enum, i64, raw, u64, vector
+from fedcoin.core.errors import EstimateOutOfRange
 from fedcoin.core.keys import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, PrivateKey, verify_signature
-from fedcoin.core.params import MAX_CLIENTS
+from fedcoin.core.params import MAX_CLIENTS, MAX_ITERATIONS, MAX_UTILITY
 from fedcoin.core.task import RaceKind, race_id
 
 
@@ -24,7 +25,7 @@ class Estimate:
     time: int
     """Iterations done: the number of leaves under leaf_root."""
     total: tuple[int, ...]
-    """K sums of marginal contributions, times UTILITY_SCALE; exactly the sum of the leaves."""
+    """K sums of marginal contributions, times UTILITY_SCALE; exactly the last leaf."""
     leaf_root: bytes
     """RFC 6962 root of the leaves."""
     opened_at: int
@@ -35,6 +36,14 @@ class Estimate:
     def race(self) -> bytes:
         """The race it belongs to."""
         return race_id(self.kind, self.task, self.parent)
+
+    def verify_range(self, clients: int) -> None:
+        """Raises EstimateOutOfRange unless the numbers are possible at all for that many clients."""
+        if not 1 <= self.time <= MAX_ITERATIONS or len(self.total) != clients:
+            raise EstimateOutOfRange
+        # A marginal is a difference of two utilities, each within ±MAX_UTILITY.
+        if any(abs(total) > 2 * MAX_UTILITY * self.time for total in self.total):
+            raise EstimateOutOfRange
 
     def id(self, chain_id: bytes) -> bytes:
         """The digest that is signed."""

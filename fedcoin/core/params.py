@@ -66,6 +66,10 @@ class ChainParams:
     """An AUDIT block may be empty this long after its parent, so that confirmations grow; 0: never."""
     min_fee: int
     """Units that every signed transaction pays to the block winner at least."""
+    miner_bond: int
+    """Units that a registered miner leaves as a bond; a convicted one loses them."""
+    bond_blocks: int
+    """Blocks for which a bond stays after its miner has left, and for which a fraud case stays open."""
     max_block_bytes: int
     """Canonical encoding of a block at most."""
     max_blob_bytes: int
@@ -92,6 +96,8 @@ CHAIN_PARAMS = Struct(
     finality_depth=u32,
     heartbeat_ms=u64,
     min_fee=u64,
+    miner_bond=u64,
+    bond_blocks=u32,
     max_block_bytes=u32,
     max_blob_bytes=u32,
     max_transactions=u32,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
-from fedcoin.core.encoding import HASH_SIZE, Struct, enum, raw, tagged_hash, text, u16, u64, union
+from fedcoin.core.encoding import HASH_SIZE, RememberingStruct, Struct, enum, raw, tagged_hash, text, u16, u64, union
+from fedcoin.core.fraud import DOUBLE_SIGN, FRAUD_REPORT, FRAUD_VOTE, DoubleSign, FraudReport, FraudVote
 from fedcoin.core.keys import ADDRESS_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, PrivateKey, address_of, verify_signature
 from fedcoin.core.model import MODEL_SPEC, ModelSpec
 from fedcoin.core.task import Aggregation, Baseline, Sampler, Utility
@@ -63,10 +65,19 @@ class Order:
 
 @dataclass(frozen=True)
 class MinerRegistration:
-    """Makes the sender a registered miner."""
+    """Makes the sender a registered miner. The chain's `miner_bond` moves from its account into its bond."""
 
     name: str
     """A word for people."""
+
+
+@dataclass(frozen=True)
+class MinerLeave:
+    """The sender mines no more. Its bond comes back after the chain's `bond_blocks`, unless it is convicted by then."""
+
+
+Body = Transfer | Order | MinerRegistration | MinerLeave | FraudReport | FraudVote | DoubleSign
+"""What a transaction may do."""
 
 
 @dataclass(frozen=True)
@@ -79,21 +90,29 @@ class Transaction:
     """Number of transactions that the sender's account has made before."""
     fee: int
     """Units for the block winner."""
-    body: Transfer | Order | MinerRegistration
+    body: Body
     signature: bytes
 
-    @property
+    @cached_property
     def sender_address(self) -> bytes:
         """Address that pays."""
         return address_of(self.sender)
 
     def id(self, chain_id: bytes) -> bytes:
         """Transaction id: the digest that is signed. It does not cover the signature, so it cannot be malleated."""
-        return _UNSIGNED.digest(self, chain_id)
+        known = self._ids.get(chain_id)
+        if known is None:
+            # A node asks a dozen times on the way from the wire into a block.
+            known = self._ids[chain_id] = _UNSIGNED.digest(self, chain_id)
+        return known
 
     def verify(self, chain_id: bytes) -> None:
         """Raises InvalidSignature unless the sender signed this transaction for this chain."""
         verify_signature(self.sender, self.id(chain_id), self.signature)
+
+    @cached_property
+    def _ids(self) -> dict[bytes, bytes]:
+        return {}
 
 
 class PaymentKind(IntEnum):
@@ -109,6 +128,16 @@ class PaymentKind(IntEnum):
     """Escrow → requester, TrainPrice of a round in which nobody's S̄ is positive."""
     REFUND = 5
     """Escrow → requester, what is left of an order that has expired."""
+    BOND = 6
+    """Bond → miner that has left, when its time is up."""
+    REWARD = 7
+    """Bond of a convicted miner → whoever reported it, half of it."""
+    DAMAGES = 8
+    """Bond of a convicted miner → the requester of the race's order; without one the other active miners, equally."""
+
+
+SETTLEMENT_KINDS = frozenset({PaymentKind.WINNER, PaymentKind.CLIENT, PaymentKind.SERVER, PaymentKind.RETURN})
+"""What a TASK block pays for its round; the other kinds may stand in any block."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +146,7 @@ class Payment:
 
     kind: PaymentKind
     order: bytes
+    """Order id; case id of REWARD and DAMAGES; zeros of BOND."""
     round: int
     payer: bytes
     """Address."""
@@ -149,9 +179,20 @@ ORDER = Struct(
     expiry=u64,
 )
 MINER_REGISTRATION = Struct(MinerRegistration, "fedcoin/v1/registration", name=text(64))
-_BODY = union(transfer=(1, TRANSFER), order=(2, ORDER), registration=(3, MINER_REGISTRATION))
+MINER_LEAVE = Struct(MinerLeave, "fedcoin/v1/leave")
+_BODY = union(
+    transfer=(1, TRANSFER),
+    order=(2, ORDER),
+    registration=(3, MINER_REGISTRATION),
+    leave=(4, MINER_LEAVE),
+    fraud_report=(5, FRAUD_REPORT),
+    fraud_vote=(6, FRAUD_VOTE),
+    double_sign=(7, DOUBLE_SIGN),
+)
 _UNSIGNED = Struct(Transaction, "fedcoin/v1/transaction", sender=raw(PUBLIC_KEY_SIZE), nonce=u64, fee=u64, body=_BODY)
-TRANSACTION = Struct(Transaction, "fedcoin/v1/signed-transaction", **_UNSIGNED.fields, signature=raw(SIGNATURE_SIZE))
+TRANSACTION = RememberingStruct(
+    Transaction, "fedcoin/v1/signed-transaction", **_UNSIGNED.fields, signature=raw(SIGNATURE_SIZE)
+)
 PAYMENT = Struct(
     Payment,
     "fedcoin/v1/payment",
@@ -164,12 +205,15 @@ PAYMENT = Struct(
 )
 
 
-def sign_transaction(
-    key: PrivateKey, chain_id: bytes, nonce: int, fee: int, body: Transfer | Order | MinerRegistration
-) -> Transaction:
+def sign_transaction(key: PrivateKey, chain_id: bytes, nonce: int, fee: int, body: Body) -> Transaction:
     """A transaction of `key`'s account, signed for the chain."""
     unsigned = Transaction(key.public_key, nonce, fee, body, b"")
     return Transaction(key.public_key, nonce, fee, body, key.sign(unsigned.id(chain_id)))
+
+
+def bond_address(miner: bytes) -> bytes:
+    """Address that holds a miner's bond (`miner`: public key). No key has it: only block rules move what it holds."""
+    return tagged_hash("fedcoin/v1/bond", miner)[:ADDRESS_SIZE]
 
 
 def escrow_address(order_id: bytes) -> bytes:

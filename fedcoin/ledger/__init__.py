@@ -1,1 +1,1 @@
-"""Accounts, orders, settlement, transaction rules, mempool and fork choice. No I/O, no clock."""
+"""Accounts, bonds, orders, settlement, transaction rules, fraud cases, mempool and fork choice. No I/O, no clock."""

@@ -8,8 +8,10 @@ from fedcoin.core.block import MAX_BLOCK_TRANSACTIONS
 from fedcoin.core.encoding import u64
 from fedcoin.core.errors import InvalidGenesis, MalformedEncoding
 from fedcoin.core.genesis import GENESIS, Genesis
+from fedcoin.core.keys import address_of
 from fedcoin.core.params import MAX_CLIENTS, MAX_SUPPLY, UTILITY_SCALE, ChainParams
-from fedcoin.ledger.accounts import credit
+from fedcoin.core.transaction import bond_address
+from fedcoin.ledger.accounts import credit, debit
 from fedcoin.ledger.miners import register_miner
 from fedcoin.ledger.problems import set_last_problem
 from fedcoin.ledger.state import NEXT_SEQUENCE_KEY, State
@@ -20,16 +22,19 @@ MAX_NORM = 8
 """p of the p-distance at most, so that its exact integers stay small."""
 MAX_DIFFICULTY = UTILITY_SCALE << 16
 """D at most, so that the hardness 10^18 · 2^32 // D² is at least 1."""
-MIN_BLOCK_BYTES = 65_536
+MIN_BLOCK_BYTES = 1 << 19
+"""Room for all refunds and bonds that one block may have to pay: some 425,000 bytes."""
 
 
 def genesis_state(genesis: Genesis) -> State:
-    """Accounts, miners and problem of block 0. Raises InvalidGenesis, saying what to correct."""
+    """Accounts, miners with their bonds, and problem of block 0. Raises InvalidGenesis, saying what to correct."""
     verify_genesis(genesis)
     state = State()
     for allocation in genesis.allocations:
         credit(state, allocation.address, allocation.amount)
     for public_key in genesis.miners:
+        debit(state, address_of(public_key), genesis.params.miner_bond)
+        credit(state, bond_address(public_key), genesis.params.miner_bond)
         register_miner(state, public_key, "", 0)
     set_last_problem(state, genesis.problem)
     state.put(NEXT_SEQUENCE_KEY, u64.write(0))
@@ -47,6 +52,7 @@ def verify_genesis(genesis: Genesis) -> None:
     _require(len(genesis.miners) >= MIN_GENESIS_MINERS, "it names fewer than 2 miners; add one")
     _require_distinct(genesis.miners, "a miner stands in it twice; remove one")
     _require(all(key[0] in (2, 3) for key in genesis.miners), "a miner's public key is not a compressed point")
+    _verify_bonds(genesis)
     _require(
         1 <= genesis.problem.clients <= MAX_CLIENTS, f"its problem needs between 1 and {MAX_CLIENTS} model updates"
     )
@@ -79,6 +85,11 @@ def verify_params(params: ChainParams) -> None:
     _require(params.inactive_after >= 1, "inactive_after must be positive")
     _require(params.finality_depth >= 1, "finality_depth must be positive")
     _require(params.min_fee <= MAX_SUPPLY, "min_fee exceeds the largest supply")
+    _require(params.miner_bond <= MAX_SUPPLY, "miner_bond exceeds the largest supply")
+    _require(
+        params.bond_blocks >= params.finality_depth,
+        "bond_blocks must be at least finality_depth, so that a bond outlasts every reorganisation",
+    )
     _require(params.max_block_bytes >= MIN_BLOCK_BYTES, f"max_block_bytes must be at least {MIN_BLOCK_BYTES}")
     _require(params.max_blob_bytes >= 1, "max_blob_bytes must be positive")
     _require(
@@ -94,6 +105,16 @@ def _verify_allocations(genesis: Genesis) -> None:
     _require(all(item.amount >= 1 for item in genesis.allocations), "an allocation is of 0 units; leave it out")
     total = sum(item.amount for item in genesis.allocations)
     _require(total <= MAX_SUPPLY, f"its allocations sum to {total} units; the largest supply is {MAX_SUPPLY}")
+
+
+def _verify_bonds(genesis: Genesis) -> None:
+    held = {item.address: item.amount for item in genesis.allocations}
+    for key in genesis.miners:
+        amount = held.get(address_of(key), 0)
+        _require(
+            amount >= genesis.params.miner_bond,
+            f"miner {key.hex()} has {amount} units and leaves a bond of {genesis.params.miner_bond}; allocate it more",
+        )
 
 
 def _require_distinct(items: Collection[bytes], message: str) -> None:

@@ -1,13 +1,14 @@
 """Transactions that wait for a block.
 
 Bounded in every direction: in all, per sender, in gaps between nonces, and by what senders can pay. When it is full,
-the transaction with the lowest fee makes room, together with those of the same sender that come after it.
+those behind a gap of nonces make room first, whatever they would pay, because they cost nothing as long as nobody fills
+the gap; then the transaction with the lowest fee, together with those of the same sender that come after it.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from fedcoin.core.errors import (
@@ -19,14 +20,17 @@ from fedcoin.core.errors import (
     SenderLimitExceeded,
     TransactionKnown,
 )
+from fedcoin.core.fraud import DoubleSign, FraudReport
 from fedcoin.core.params import ChainParams
-from fedcoin.core.transaction import TRANSACTION, Transaction
+from fedcoin.core.transaction import TRANSACTION, Transaction, Transfer
 from fedcoin.ledger.accounts import get_account, require_funds
 from fedcoin.ledger.state import State
 from fedcoin.ledger.transactions import apply_verified, cost, verify_alone, verify_body_in_state, verify_in_state
 
 MAX_PER_SENDER = 64
 """Transactions of one sender that wait, at most."""
+MAX_EVIDENCE = 512
+"""Reports and double signatures that wait, at most: each may take 33 kB where others take a few hundred bytes."""
 MAX_NONCE_GAP = 16
 """How far a nonce may lie above the next one that is missing."""
 
@@ -57,10 +61,15 @@ class Mempool:
         self._params = params
         self._capacity = capacity
         self._by_id: dict[bytes, _Entry] = {}
+        self._evidence: dict[bytes, _Entry] = {}
+        """By id: reports and double signatures."""
         self._by_sender: dict[bytes, dict[int, _Entry]] = {}
         """Address → nonce → entry."""
         self._cheapest: list[_Entry] = []
         """Heap; may hold entries that have left."""
+        self._behind_gaps: list[_Entry] | None = None
+        """Those behind a gap of nonces, the highest fee first; may hold entries that have left, or whose gap is filled.
+        None: not known since the tip has moved."""
         self._arrivals = 0
 
     def __len__(self) -> int:
@@ -90,8 +99,8 @@ class Mempool:
         """Takes a transaction in and returns its id. `state`: of the tip; `timestamp`: now, in ms.
 
         Raises TransactionKnown, NonceUsed, NonceTooHigh, ReplacementFeeTooLow, SenderLimitExceeded, InsufficientFunds
-        (for all of the sender's together), OrderExpired, MinerAlreadyRegistered, TooManyMiners, MempoolFull, and what
-        `verify_alone` raises. Nothing is taken in or dropped then.
+        (for all of the sender's together), MempoolFull, and what `verify_body_in_state` and `verify_alone` raise.
+        Nothing is taken in or dropped then.
         """
         txid = transaction.id(self._chain_id)
         if txid in self._by_id:
@@ -99,10 +108,14 @@ class Mempool:
         sender = transaction.sender_address
         self._verify_place(transaction, sender, state)
         self._verify_funds(transaction, sender, state)
-        verify_body_in_state(state, transaction, timestamp)
+        verify_body_in_state(state, transaction, self._chain_id, self._params, timestamp)
         verify_alone(transaction, self._chain_id, self._params)
-        self._make_room(transaction, sender)
-        self._insert(txid, sender, transaction)
+        behind_gap = transaction.nonce > self.pending_nonce(sender, state)
+        self._make_room_for_evidence(transaction, sender, state, behind_gap)
+        self._make_room(transaction, sender, state, behind_gap)
+        entry = self._insert(txid, sender, transaction)
+        if behind_gap and self._behind_gaps is not None:
+            self._behind_gaps.append(entry)
         return txid
 
     def select(
@@ -135,7 +148,7 @@ class Mempool:
             if max_bytes is not None and size + length > max_bytes:
                 continue
             try:
-                verify_in_state(scratch, entry.transaction, timestamp)
+                verify_in_state(scratch, entry.transaction, self._chain_id, self._params, timestamp)
             except FedCoinError:
                 continue  # it may become valid later; `revalidate` drops it if not
             apply_verified(scratch, entry.transaction, winner_address, self._chain_id, self._params, height)
@@ -146,18 +159,40 @@ class Mempool:
                 heapq.heappush(heap, (-following.fee, -following.age, following))
         return tuple(chosen)
 
-    def revalidate(self, state: State, timestamp: int) -> tuple[bytes, ...]:
-        """Drops what the chain has made invalid (or included) and returns the dropped ids. Call after each new tip."""
+    def fits(self, state: State, timestamp: int) -> bool:
+        """Whether a block on `state` could take any transaction: whether `select` would find one."""
+        for sender, waiting in self._by_sender.items():
+            entry = waiting.get(get_account(state, sender).nonce)
+            if entry is None:
+                continue
+            try:
+                verify_in_state(state, entry.transaction, self._chain_id, self._params, timestamp)
+            except FedCoinError:
+                continue
+            return True
+        return False
+
+    def revalidate(self, state: State, timestamp: int, touched: Collection[bytes] | None = None) -> tuple[bytes, ...]:
+        """Drops what the chain has made invalid (or included) and returns the dropped ids. Call after each new tip.
+
+        `touched`: addresses of the accounts that have changed since it was last called; None: any may have. A transfer
+        of another account is as valid as before.
+        """
+        self._behind_gaps = None
         dropped: list[bytes] = []
-        for sender in list(self._by_sender):
+        for sender, waiting in list(self._by_sender.items()):
+            elsewhere = touched is not None and sender not in touched
+            if elsewhere and all(isinstance(entry.transaction.body, Transfer) for entry in waiting.values()):
+                continue
             account = get_account(state, sender)
             left = account.balance
             for nonce, entry in sorted(self._by_sender[sender].items()):
-                if nonce < account.nonce or cost(entry.transaction) > left or not _fits(state, entry, timestamp):
+                price = cost(entry.transaction, self._params)
+                if nonce < account.nonce or price > left or not self._fits(state, entry, timestamp):
                     self._remove(entry)
                     dropped.append(entry.id)
                 else:
-                    left -= cost(entry.transaction)
+                    left -= price
         return tuple(dropped)
 
     def restore(self, transactions: Iterable[Transaction]) -> None:
@@ -198,12 +233,28 @@ class Mempool:
     def _verify_funds(self, transaction: Transaction, sender: bytes, state: State) -> None:
         """The sender can pay for all its waiting transactions together, so none of them spends twice."""
         waiting = self._by_sender.get(sender, {})
-        others = sum(cost(entry.transaction) for nonce, entry in waiting.items() if nonce != transaction.nonce)
-        require_funds(get_account(state, sender), sender, others + cost(transaction))
+        together = {nonce: entry.transaction for nonce, entry in waiting.items()} | {transaction.nonce: transaction}
+        price = sum(cost(each, self._params) for each in together.values())
+        require_funds(get_account(state, sender), sender, price)
 
-    def _make_room(self, transaction: Transaction, sender: bytes) -> None:
+    def _fits(self, state: State, entry: _Entry, timestamp: int) -> bool:
+        try:
+            verify_body_in_state(state, entry.transaction, self._chain_id, self._params, timestamp)
+        except FedCoinError:
+            return False
+        return True
+
+    def _make_room(self, transaction: Transaction, sender: bytes, state: State, behind_gap: bool) -> None:
         replaces = transaction.nonce in self._by_sender.get(sender, {})
         if replaces or len(self._by_id) < self._capacity:
+            return
+        if behind_gap:
+            raise MempoolFull(
+                f"{len(self._by_id)} transactions wait; send the sender's transactions before this one first"
+            )
+        idle = self._pop_behind_gap(state, sender)
+        if idle is not None:
+            self._remove(idle)
             return
         lowest = self._lowest()
         if lowest.fee >= transaction.fee or lowest.sender == sender:
@@ -213,22 +264,63 @@ class Mempool:
             )
         self._remove_with_following(lowest)
 
+    def _make_room_for_evidence(self, transaction: Transaction, sender: bytes, state: State, behind_gap: bool) -> None:
+        """As `_make_room`, among reports and double signatures."""
+        present = self._by_sender.get(sender, {}).get(transaction.nonce)
+        if (
+            len(self._evidence) < MAX_EVIDENCE
+            or not _is_evidence(transaction)
+            or (present and present.id in self._evidence)
+        ):
+            return
+
+        def worth(entry: _Entry) -> tuple[bool, _Entry]:
+            return entry.nonce <= self.pending_nonce(entry.sender, state), entry
+
+        lowest = min(self._evidence.values(), key=worth)
+        pays_less = worth(lowest)[0] and lowest.fee >= transaction.fee
+        if behind_gap or pays_less or lowest.sender == sender:
+            raise MempoolFull(f"{len(self._evidence)} reports and double signatures wait; try again later")
+        self._remove_with_following(lowest)
+
     # --- book-keeping ---
 
-    def _insert(self, txid: bytes, sender: bytes, transaction: Transaction) -> None:
+    def _pop_behind_gap(self, state: State, spared: bytes) -> _Entry | None:
+        """One of those behind a gap of nonces, of lower fees first; None if there is none.
+
+        `spared`: address whose next transaction has come, so that it may be filling its gap.
+        """
+        if self._behind_gaps is None:
+            nonces = {sender: self.pending_nonce(sender, state) for sender in self._by_sender}
+            self._behind_gaps = [entry for entry in self._by_id.values() if entry.nonce > nonces[entry.sender]]
+            self._behind_gaps.sort(reverse=True)
+        while self._behind_gaps:
+            entry = self._behind_gaps.pop()
+            if entry.sender == spared or self._by_id.get(entry.id) is not entry:
+                continue
+            if entry.nonce > self.pending_nonce(entry.sender, state):
+                return entry
+        return None
+
+    def _insert(self, txid: bytes, sender: bytes, transaction: Transaction) -> _Entry:
         waiting = self._by_sender.setdefault(sender, {})
         if transaction.nonce in waiting:
+            self._evidence.pop(waiting[transaction.nonce].id, None)
             del self._by_id[waiting[transaction.nonce].id]
         self._arrivals += 1
         entry = _Entry(transaction.fee, -self._arrivals, txid, sender, transaction)
         waiting[transaction.nonce] = self._by_id[txid] = entry
+        if _is_evidence(transaction):
+            self._evidence[txid] = entry
         heapq.heappush(self._cheapest, entry)
         if len(self._cheapest) > 2 * len(self._by_id) + 64:
             self._cheapest = list(self._by_id.values())
             heapq.heapify(self._cheapest)
+        return entry
 
     def _remove(self, entry: _Entry) -> None:
         del self._by_id[entry.id]
+        self._evidence.pop(entry.id, None)
         waiting = self._by_sender[entry.sender]
         del waiting[entry.nonce]
         if not waiting:
@@ -245,9 +337,5 @@ class Mempool:
         return self._cheapest[0]
 
 
-def _fits(state: State, entry: _Entry, timestamp: int) -> bool:
-    try:
-        verify_body_in_state(state, entry.transaction, timestamp)
-    except FedCoinError:
-        return False
-    return True
+def _is_evidence(transaction: Transaction) -> bool:
+    return isinstance(transaction.body, FraudReport | DoubleSign)

@@ -1,4 +1,4 @@
-"""The payments that a block makes by rule (Alg. 3 lines 8–15, §4.3) and refunds of expired orders.
+"""The payments that a block makes by rule (Alg. 3 lines 8–15, §4.3), refunds of expired orders, and bonds.
 
 Nobody signs them and nobody can leave one out: a block is valid only if its payments are exactly those derived here.
 """
@@ -10,9 +10,11 @@ from itertools import islice, zip_longest
 
 from fedcoin.core.errors import SettlementMismatch
 from fedcoin.core.keys import address_of, format_address
+from fedcoin.core.params import ChainParams
 from fedcoin.core.task import Task
 from fedcoin.core.transaction import Payment, PaymentKind, escrow_address
 from fedcoin.ledger.accounts import credit, debit, get_account
+from fedcoin.ledger.bonds import bond_payments, close_due, conviction_payments
 from fedcoin.ledger.orders import get_order, mark_refunded, open_orders
 from fedcoin.ledger.prices import divide, round_prices
 from fedcoin.ledger.state import State
@@ -81,24 +83,28 @@ def refund_payments(state: State, timestamp: int) -> tuple[Payment, ...]:
     return tuple(payments)
 
 
+def overdue_payments(state: State, params: ChainParams, height: int, timestamp: int) -> tuple[Payment, ...]:
+    """What the block at `height` with that timestamp owes whatever its race: refunds, bonds of miners that have left,
+    bonds of convicted miners. Any of these is reason enough for an AUDIT block."""
+    return refund_payments(state, timestamp) + bond_payments(state, params, height) + conviction_payments(state, params)
+
+
 def due_payments(
-    state: State, task: Task | None, averaged_total: Sequence[int], winner: bytes, timestamp: int
-) -> tuple[Payment, ...]:
-    """All payments of a block with that timestamp on the parent's state: refunds, then a TASK block's settlement."""
-    settlement = settlement_payments(state, task, averaged_total, winner) if task is not None else ()
-    return refund_payments(state, timestamp) + settlement
-
-
-def verify_payments(
     state: State,
-    block_payments: Sequence[Payment],
+    params: ChainParams,
+    height: int,
+    timestamp: int,
     task: Task | None,
     averaged_total: Sequence[int],
     winner: bytes,
-    timestamp: int,
-) -> None:
+) -> tuple[Payment, ...]:
+    """All payments of the block on the parent's state: `overdue_payments`, then a TASK block's settlement."""
+    settlement = settlement_payments(state, task, averaged_total, winner) if task is not None else ()
+    return overdue_payments(state, params, height, timestamp) + settlement
+
+
+def verify_payments(block_payments: Sequence[Payment], due: Sequence[Payment]) -> None:
     """Raises SettlementMismatch, naming the first difference, unless the block's payments are those due."""
-    due = due_payments(state, task, averaged_total, winner, timestamp)
     for index, (expected, found) in enumerate(zip_longest(due, block_payments)):
         if expected != found:
             raise SettlementMismatch(
@@ -107,13 +113,15 @@ def verify_payments(
             )
 
 
-def apply_payments(state: State, payments: Sequence[Payment]) -> None:
-    """Moves the units, in order; a refund also closes its order. Use a fork: raises InsufficientFunds half-way."""
+def apply_payments(state: State, payments: Sequence[Payment], params: ChainParams, height: int) -> None:
+    """Moves the units, in order, and closes what that settles: expired orders, bonds, fraud cases (also those that
+    lapse in the block at `height`). Use a fork: raises InsufficientFunds half-way."""
     for payment in payments:
         debit(state, payment.payer, payment.amount)
         credit(state, payment.payee, payment.amount)
         if payment.kind is PaymentKind.REFUND:
             mark_refunded(state, payment.order)
+    close_due(state, params, height)
 
 
 def _describe(payment: Payment | None) -> str:
@@ -121,5 +129,5 @@ def _describe(payment: Payment | None) -> str:
         return "absent"
     return (
         f"{payment.kind.name} of {payment.amount} units from {format_address(payment.payer)} "
-        f"to {format_address(payment.payee)} for round {payment.round} of order {payment.order.hex()}"
+        f"to {format_address(payment.payee)} for round {payment.round} of order or case {payment.order.hex()}"
     )

@@ -6,13 +6,15 @@ Keys are a prefix byte and what it names; values are canonical bytes (`core.enco
     a ‖ address (20)                 account: balance u64, nonce u64. Absent while both are 0.
     o ‖ order id (32)                order with its progress: `orders.ORDER_RECORD`
     q ‖ sequence (u64)               order id (32) of an OPEN order; sequences ascend in the order of confirmation
-    m ‖ public key (33)              registered miner: `miners.MINER_RECORD`
+    m ‖ public key (33)              registered miner, also one that is leaving or convicted: `miners.MINER_RECORD`
+    c ‖ case id (32)                 fraud case until it lapses or is paid out: `fraud.FRAUD_CASE`
     p                                the problem that was settled last (the genesis problem at first): `task.PROBLEM`
     n                                u64: the sequence that the next order gets
     d ‖ kind (u8, `RaceKind`)        difficulty window of a kind of block; written by consensus
 
 The root is that of an RFC 6962 tree over the entries in ascending order of their keys (as bytes); a leaf's data is
-u32 length of the key ‖ key ‖ value. An escrow is an ordinary account, so the supply is the sum over all accounts.
+u32 length of the key ‖ key ‖ value. Escrows and bonds are ordinary accounts, so the supply is the sum over
+all accounts.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 
-from fedcoin.core.encoding import u32
-from fedcoin.core.merkle import EMPTY_ROOT, leaf_hash, node_hash
+from fedcoin.ledger.state_tree import StateTree
 
 ACCOUNT_KEY = b"a"
 ORDER_KEY = b"o"
 OPEN_ORDER_KEY = b"q"
 MINER_KEY = b"m"
+FRAUD_CASE_KEY = b"c"
 PROBLEM_KEY = b"p"
 NEXT_SEQUENCE_KEY = b"n"
 DIFFICULTY_KEY = b"d"
@@ -45,8 +47,12 @@ class State:
         """In a fork, None stands for removed."""
         self._keys: list[bytes] = sorted(self._entries)
         """Ascending; in a fork empty, because its keys depend on the state below."""
-        self._hashes: dict[bytes, bytes] = {}
-        """Leaf hashes of own entries that have not changed since they were hashed."""
+        self._tree: StateTree | None = None
+        """Of some earlier moment; never in a fork. None before the first root is asked for."""
+        self._since: dict[bytes, bytes | None] = {}
+        """What has changed since that moment."""
+        self._ahead: tuple[dict[bytes, bytes | None], StateTree] | None = None
+        """The tree of the fork whose root was asked for last, with its changes: they are likely to be applied next."""
 
     def get(self, key: bytes) -> bytes | None:
         """Value of the key; None if there is none."""
@@ -59,10 +65,12 @@ class State:
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Sets the value; None removes the key."""
-        self._hashes.pop(key, None)
         if self._base is not None:
             self._entries[key] = value
-        elif value is not None:
+            return
+        if self._tree is not None:
+            self._since[key] = value
+        if value is not None:
             if key not in self._entries:
                 insort(self._keys, key)
             self._entries[key] = value
@@ -100,9 +108,21 @@ class State:
         return {key: value for key in self.keys() if (value := self.get(key)) is not None}
 
     def root(self) -> bytes:
-        """Merkle root over all entries. Leaf hashes are kept, so few changes cost few of them."""
-        hashes = self._leaf_hashes()
-        return _root([hashes[key] for key in self._sorted_keys(b"")])
+        """Merkle root over all entries. Few changes since it was last asked for cost few hashes."""
+        layers: list[State] = []
+        state = self
+        while state._base is not None:
+            layers.append(state)
+            state = state._base
+        if not layers:
+            return self._current_tree().root()
+        changes: dict[bytes, bytes | None] = {}
+        for layer in reversed(layers):
+            changes.update(layer._entries)
+        changes = {key: value for key, value in changes.items() if value != state._entries.get(key)}
+        tree = state._current_tree().after(changes)
+        state._ahead = changes, tree
+        return tree.root()
 
     def _below(self, key: bytes) -> bytes | None:
         return self._base.get(key) if self._base is not None else None
@@ -123,25 +143,17 @@ class State:
         present = [key for key in below if key not in self._entries]
         return sorted(present + [key for key in own if self._entries[key] is not None])
 
-    def _leaf_hashes(self) -> dict[bytes, bytes]:
-        """Leaf hash of every key; possibly of removed ones too."""
-        for key, value in self._entries.items():
-            if value is not None and key not in self._hashes:
-                self._hashes[key] = leaf_hash(u32.write(len(key)) + key + value)
-        return self._hashes if self._base is None else {**self._base._leaf_hashes(), **self._hashes}
+    def _current_tree(self) -> StateTree:
+        if self._tree is None:
+            self._tree = StateTree().after(self._entries)
+        elif self._since:
+            ahead = self._ahead
+            self._tree = ahead[1] if ahead and ahead[0] == self._since else self._tree.after(self._since)
+            self._since, self._ahead = {}, None
+        return self._tree
 
 
 def supply(state: State) -> int:
-    """Units of all accounts together, escrows included: the same at every height."""
+    """Units of all accounts together, escrows and bonds included: the same at every height."""
     values = (state.get(key) for key in state.keys(ACCOUNT_KEY))
     return sum(int.from_bytes(value[:8], "big") for value in values if value is not None)
-
-
-def _root(nodes: list[bytes]) -> bytes:
-    """RFC 6962 root over leaf hashes: pairs level by level, a last one without a partner rises as it is."""
-    if not nodes:
-        return EMPTY_ROOT
-    while len(nodes) > 1:
-        pairs = [node_hash(left, right) for left, right in zip(nodes[::2], nodes[1::2], strict=False)]
-        nodes = pairs + nodes[-1:] if len(nodes) % 2 else pairs
-    return nodes[0]

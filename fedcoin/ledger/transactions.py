@@ -19,18 +19,29 @@ from fedcoin.core.errors import (
     OrderSamplerDoesNotFit,
     OrderSharesZero,
 )
+from fedcoin.core.fraud import DoubleSign, FraudReport, FraudVote
 from fedcoin.core.params import MAX_CLIENTS, MAX_SUPPLY, ChainParams
 from fedcoin.core.transaction import (
     MAX_ROUNDS,
+    MinerLeave,
     MinerRegistration,
     Order,
     Schedule,
     Transaction,
     Transfer,
+    bond_address,
     escrow_address,
 )
+from fedcoin.ledger import fraud
 from fedcoin.ledger.accounts import credit, debit, get_account, require_funds, use_nonce
-from fedcoin.ledger.miners import MAX_MINER_NAME, register_miner, require_registrable
+from fedcoin.ledger.miners import (
+    MAX_MINER_NAME,
+    MinerStanding,
+    get_registered,
+    register_miner,
+    require_registrable,
+    set_standing,
+)
 from fedcoin.ledger.orders import open_order
 from fedcoin.ledger.prices import round_prices
 from fedcoin.ledger.state import State
@@ -44,36 +55,38 @@ def verify_transaction(
     Raises what `verify_alone` and `verify_in_state` raise.
     """
     verify_alone(transaction, chain_id, params)
-    verify_in_state(state, transaction, timestamp)
+    verify_in_state(state, transaction, chain_id, params, timestamp)
 
 
 def verify_alone(transaction: Transaction, chain_id: bytes, params: ChainParams) -> None:
-    """The rules that need no state: fee, amounts, terms, signature; cheap ones first.
+    """The rules that need no state: fee, form of the body, signature, evidence; cheap ones first.
 
     Raises FeeTooLow, AmountOutOfRange, the errors of `verify_order_terms`, MinerNameInvalid, MalformedEncoding,
-    InvalidSignature, InvalidPublicKey.
+    InvalidSignature, InvalidPublicKey, and of `ledger.fraud` what needs no state.
     """
     verify_fee(transaction.fee, params)
-    body = transaction.body
-    if isinstance(body, Transfer):
-        verify_amount(body.amount)
-    elif isinstance(body, Order):
-        verify_order_ranges(body)
-    else:
-        verify_miner_name(body.name)
+    verify_body_form(transaction, chain_id)
     transaction.verify(chain_id)
-    if isinstance(body, Order):
-        verify_rounds_paid(body)
+    # What takes longer comes last, so that nobody who has not even signed makes us work.
+    match transaction.body:
+        case Order() as order:
+            verify_rounds_paid(order)
+        case FraudReport() as report:
+            fraud.verify_report_evidence(report, chain_id)
+        case DoubleSign() as evidence:
+            evidence.verify_signatures()
 
 
-def verify_in_state(state: State, transaction: Transaction, timestamp: int) -> None:
-    """The rules that need the state: nonce, funds, order not expired, miner new.
+def verify_in_state(
+    state: State, transaction: Transaction, chain_id: bytes, params: ChainParams, timestamp: int
+) -> None:
+    """The rules that need the state: nonce, funds, and those of the body.
 
-    Raises NonceUsed, NonceTooHigh, InsufficientFunds, OrderExpired, MinerAlreadyRegistered, TooManyMiners.
+    Raises NonceUsed, NonceTooHigh, InsufficientFunds and what `verify_body_in_state` raises.
     """
     verify_nonce(state, transaction)
-    verify_funds(state, transaction)
-    verify_body_in_state(state, transaction, timestamp)
+    verify_funds(state, transaction, params)
+    verify_body_in_state(state, transaction, chain_id, params, timestamp)
 
 
 def apply_transaction(
@@ -98,27 +111,60 @@ def apply_verified(
 ) -> None:
     """Applies a transaction that `verify_transaction` has passed: fee to the winner, nonce counted, body done."""
     sender = transaction.sender_address
-    debit(state, sender, cost(transaction))
+    debit(state, sender, cost(transaction, params))
     use_nonce(state, sender)
     credit(state, winner_address, transaction.fee)
-    body = transaction.body
-    if isinstance(body, Transfer):
-        credit(state, body.recipient, body.amount)
-    elif isinstance(body, Order):
-        order_id = transaction.id(chain_id)
-        credit(state, escrow_address(order_id), body.amount)
-        open_order(state, order_id, body, sender, height)
-    else:
-        register_miner(state, transaction.sender, body.name, height, missed=params.inactive_after)
+    signer = transaction.sender
+    match transaction.body:
+        case Transfer(recipient, amount):
+            credit(state, recipient, amount)
+        case Order() as order:
+            order_id = transaction.id(chain_id)
+            credit(state, escrow_address(order_id), order.amount)
+            open_order(state, order_id, order, sender, height)
+        case MinerRegistration(name):
+            credit(state, bond_address(signer), params.miner_bond)
+            register_miner(state, signer, name, height, missed=params.inactive_after)
+        case MinerLeave():
+            set_standing(state, signer, MinerStanding.LEAVING, height)
+        case FraudReport() as report:
+            fraud.open_case(state, report, signer, chain_id, params, height)
+        case FraudVote() as vote:
+            fraud.count_vote(state, vote, signer, params, height)
+        case DoubleSign() as evidence:
+            fraud.convict_double_signer(state, evidence, signer, chain_id, height)
 
 
-def cost(transaction: Transaction) -> int:
-    """Units that leave the sender's account: the fee and what the body moves."""
-    body = transaction.body
-    return transaction.fee + (0 if isinstance(body, MinerRegistration) else body.amount)
+def cost(transaction: Transaction, params: ChainParams) -> int:
+    """Units that leave the sender's account: the fee and what the body moves, a new miner's bond for one."""
+    match transaction.body:
+        case Transfer(_, amount):
+            moved = amount
+        case Order() as order:
+            moved = order.amount
+        case MinerRegistration():
+            moved = params.miner_bond
+        case _:
+            moved = 0
+    return transaction.fee + moved
 
 
 # --- rules that need no state ----------------------------------------------------------------------------------------
+
+
+def verify_body_form(transaction: Transaction, chain_id: bytes) -> None:
+    """The rules for what a body says, as far as they need neither state nor signature."""
+    match transaction.body:
+        case Transfer(_, amount):
+            verify_amount(amount)
+        case Order() as order:
+            verify_order_ranges(order)
+        case MinerRegistration(name):
+            verify_miner_name(name)
+        case FraudReport() as report:
+            fraud.verify_report_form(report, transaction.sender)
+        case DoubleSign() as evidence:
+            fraud.verify_double_sign_form(evidence, chain_id)
 
 
 def verify_fee(fee: int, params: ChainParams) -> None:
@@ -214,18 +260,33 @@ def verify_nonce(state: State, transaction: Transaction) -> None:
         raise NonceTooHigh(hint)
 
 
-def verify_funds(state: State, transaction: Transaction) -> None:
-    """Raises InsufficientFunds if the sender cannot pay amount and fee."""
+def verify_funds(state: State, transaction: Transaction, params: ChainParams) -> None:
+    """Raises InsufficientFunds if the sender cannot pay the fee and what the body moves."""
     sender = transaction.sender_address
-    require_funds(get_account(state, sender), sender, cost(transaction))
+    require_funds(get_account(state, sender), sender, cost(transaction, params))
 
 
-def verify_body_in_state(state: State, transaction: Transaction, timestamp: int) -> None:
-    """Raises OrderExpired, MinerAlreadyRegistered or TooManyMiners."""
-    body = transaction.body
-    if isinstance(body, Order) and body.expiry <= timestamp:
-        raise OrderExpired(
-            f"the order expires at {body.expiry}, which is not after {timestamp} (ms since 1970); choose a later expiry"
-        )
-    if isinstance(body, MinerRegistration):
-        require_registrable(state, transaction.sender)
+def verify_body_in_state(
+    state: State, transaction: Transaction, chain_id: bytes, params: ChainParams, timestamp: int
+) -> None:
+    """The rules for a body that need the state.
+
+    Raises OrderExpired, the errors of `require_registrable` and `get_registered`, and of `ledger.fraud` what needs the
+    state.
+    """
+    sender = transaction.sender
+    match transaction.body:
+        case Order(expiry=expiry) if expiry <= timestamp:
+            raise OrderExpired(
+                f"the order expires at {expiry}, which is not after {timestamp} (ms since 1970); choose a later expiry"
+            )
+        case MinerRegistration():
+            require_registrable(state, sender)
+        case MinerLeave():
+            get_registered(state, sender)
+        case FraudReport() as report:
+            fraud.verify_report(state, report, sender, chain_id, params)
+        case FraudVote() as vote:
+            fraud.verify_vote(state, vote, sender, params)
+        case DoubleSign() as evidence:
+            fraud.verify_double_sign(state, evidence, chain_id)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fedcoin.core.errors import LeafMismatch, MalformedLeaf
 from fedcoin.core.params import UTILITY_SCALE
 from fedcoin.core.task import Baseline, Utility
-from fedcoin.shapley.leaves import Leaf, checked_row
+from fedcoin.shapley.leaves import Marginals, checked_row
 
 FREE_SAMPLES = 4
 """Accuracy: right answers that a leaf may differ by, over all prefixes, on whatever evaluation set."""
@@ -38,12 +38,13 @@ LOSS_TOLERANCE = 10_000
 
 
 def check_leaf(
-    claimed: Leaf,
-    recomputed: Leaf,
+    claimed: Marginals,
+    recomputed: Marginals,
     permutation: Sequence[int],
     utility: Utility,
     samples: int,
     baseline: Baseline = Baseline.ZERO,
+    factor: int = 1,
 ) -> None:
     """Raises LeafMismatch unless `claimed` is `recomputed` but for what rounding on another device explains.
 
@@ -57,32 +58,34 @@ def check_leaf(
     With the STARTING_MODEL `baseline` v(∅) is itself computed and shifts all prefixes alike. So for ACCURACY a shift
     common to all of them, of at most 2 + samples // 100,000 right answers, does not count (and another unit of rounding
     for each prefix); for NEGATIVE_LOSS the tolerance doubles.
+
+    All that is tolerated counts `factor` times.
     """
     prefixes_claimed, prefixes = (_prefixes(leaf, permutation) for leaf in (claimed, recomputed))
     differences: list[int] = (prefixes_claimed - prefixes).tolist()
     if utility is Utility.ACCURACY:
-        _check_accuracy(differences, samples, baseline)
+        _check_accuracy(differences, samples, baseline, factor)
     else:
-        _check_loss(differences, prefixes.tolist(), baseline)
+        _check_loss(differences, prefixes.tolist(), baseline, factor)
 
 
-def _check_accuracy(differences: list[int], samples: int, baseline: Baseline) -> None:
+def _check_accuracy(differences: list[int], samples: int, baseline: Baseline, factor: int) -> None:
     clients = len(differences)
     shift, rounding = 0, 1
     if baseline is Baseline.STARTING_MODEL:
-        most = (BASELINE_SAMPLES + samples // EVALUATIONS_PER_SAMPLE) * UTILITY_SCALE // samples
+        most = factor * (BASELINE_SAMPLES + samples // EVALUATIONS_PER_SAMPLE) * UTILITY_SCALE // samples
         # The median makes the sum of absolute differences smallest.
         shift = max(-most, min(most, sorted(differences)[clients // 2]))
         rounding = 2
     off = sum(abs(difference - shift) for difference in differences)
-    allowed = FREE_SAMPLES + samples * clients // EVALUATIONS_PER_SAMPLE
-    if off * samples > allowed * UTILITY_SCALE + rounding * clients * samples:
+    allowed = factor * (FREE_SAMPLES + samples * clients // EVALUATIONS_PER_SAMPLE)
+    if off * samples > allowed * UTILITY_SCALE + factor * rounding * clients * samples:
         answers = off * samples / UTILITY_SCALE
         raise LeafMismatch(f"the leaf is off by {answers:.1f} right answers, {allowed} are tolerated")
 
 
-def _check_loss(differences: list[int], prefixes: list[int], baseline: Baseline) -> None:
-    times = 2 if baseline is Baseline.STARTING_MODEL else 1
+def _check_loss(differences: list[int], prefixes: list[int], baseline: Baseline, factor: int) -> None:
+    times = factor * (2 if baseline is Baseline.STARTING_MODEL else 1)
     for position, (difference, prefix) in enumerate(zip(differences, prefixes, strict=True)):
         if abs(difference) * LOSS_TOLERANCE > times * max(UTILITY_SCALE, abs(prefix)):
             off = abs(difference) / UTILITY_SCALE
@@ -107,13 +110,14 @@ class Part:
 
 
 def check_weighted_leaf(
-    claimed: Leaf,
-    recomputed: Leaf,
+    claimed: Marginals,
+    recomputed: Marginals,
     parts: Sequence[Part],
     clients: int,
     utility: Utility,
     samples: int,
     baseline: Baseline,
+    factor: int = 1,
 ) -> None:
     """Raises LeafMismatch unless `claimed` is `recomputed` but for what rounding on another device explains.
 
@@ -127,20 +131,22 @@ def check_weighted_leaf(
 
     With the STARTING_MODEL `baseline` v(∅) is itself computed: 2 + samples // 100,000 more right answers, or twice the
     tolerance of losses.
+
+    All that is tolerated counts `factor` times.
     """
     rows = [_row(leaf, clients) for leaf in (claimed, recomputed)]
     differences = [abs(one - other) for one, other in zip(rows[0].tolist(), rows[1].tolist(), strict=True)]
     if utility is Utility.ACCURACY:
-        answers = _answers(parts, samples, baseline)
+        answers = factor * _answers(parts, samples, baseline)
         off = sum(differences)
-        if (off - 2 * clients) * samples > answers * UTILITY_SCALE:
+        if (off - 2 * factor * clients) * samples > answers * UTILITY_SCALE:
             wrong = off * samples / UTILITY_SCALE
             raise LeafMismatch(f"the leaf is off by {wrong:.1f} right answers, {float(answers):.1f} are tolerated")
         return
-    times = 2 if baseline is Baseline.STARTING_MODEL else 1
+    times = factor * (2 if baseline is Baseline.STARTING_MODEL else 1)
     scale = max(UTILITY_SCALE, sum(abs(value) for value in rows[1].tolist()))
     for client, difference in enumerate(differences):
-        if (difference - 2) * LOSS_TOLERANCE > times * scale * _gain(parts):
+        if (difference - 2 * factor) * LOSS_TOLERANCE > times * scale * _gain(parts):
             raise LeafMismatch(
                 f"the value of client {client} is off by {difference / UTILITY_SCALE:.6f}, more than rounding explains"
             )
@@ -196,12 +202,12 @@ def _answers(parts: Sequence[Part], samples: int, baseline: Baseline) -> Fractio
     return answers
 
 
-def _prefixes(leaf: Leaf, permutation: Sequence[int]) -> NDArray[np.int64]:
+def _prefixes(leaf: Marginals, permutation: Sequence[int]) -> NDArray[np.int64]:
     """v(R(1:i)) − v(∅) for i = 1..K. Raises LeafMismatch for a leaf that cannot be one."""
     return np.cumsum(_row(leaf, len(permutation))[np.asarray(permutation, dtype=np.int64)])
 
 
-def _row(leaf: Leaf, clients: int) -> NDArray[np.int64]:
+def _row(leaf: Marginals, clients: int) -> NDArray[np.int64]:
     """Raises LeafMismatch for a leaf that cannot be one of so many clients."""
     try:
         row = checked_row(leaf)

@@ -23,19 +23,18 @@ _sym_db = _symbol_database.Default()
 
 
 from fedcoin.v1 import estimate_pb2 as fedcoin_dot_v1_dot_estimate__pb2
+from fedcoin.v1 import header_pb2 as fedcoin_dot_v1_dot_header__pb2
 from fedcoin.v1 import task_pb2 as fedcoin_dot_v1_dot_task__pb2
 from fedcoin.v1 import transaction_pb2 as fedcoin_dot_v1_dot_transaction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65\x64\x63oin/v1/block.proto\x12\nfedcoin.v1\x1a\x19\x66\x65\x64\x63oin/v1/estimate.proto\x1a\x15\x66\x65\x64\x63oin/v1/task.proto\x1a\x1c\x66\x65\x64\x63oin/v1/transaction.proto\"\xd8\x02\n\x0b\x42lockHeader\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x10\n\x08\x63hain_id\x18\x02 \x01(\x0c\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.fedcoin.v1.RaceKind\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x0e\n\x06winner\x18\x05 \x01(\x0c\x12\x16\n\x0e\x61veraged_total\x18\x06 \x03(\x12\x12\x15\n\raveraged_time\x18\x07 \x01(\x04\x12\x10\n\x08previous\x18\x08 \x01(\x0c\x12\x14\n\x0cwinner_total\x18\t \x03(\x12\x12\x13\n\x0bwinner_time\x18\n \x01(\x04\x12\x12\n\ndifficulty\x18\x0b \x01(\x04\x12\x13\n\x0bmerkle_root\x18\x0c \x01(\x0c\x12\x11\n\ttimestamp\x18\r \x01(\x04\x12\x0c\n\x04task\x18\x0e \x01(\x0c\x12\x18\n\x10\x63\x65rtificate_root\x18\x0f \x01(\x0c\x12\x12\n\nstate_root\x18\x10 \x01(\x0c\"\xe4\x01\n\x05\x42lock\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.fedcoin.v1.BlockHeader\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x1e\n\x04task\x18\x03 \x01(\x0b\x32\x10.fedcoin.v1.Task\x12)\n\x0b\x63\x65rtificate\x18\x04 \x03(\x0b\x32\x14.fedcoin.v1.Estimate\x12%\n\x08payments\x18\x05 \x03(\x0b\x32\x13.fedcoin.v1.Payment\x12-\n\x0ctransactions\x18\x06 \x03(\x0b\x32\x17.fedcoin.v1.Transactionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65\x64\x63oin/v1/block.proto\x12\nfedcoin.v1\x1a\x19\x66\x65\x64\x63oin/v1/estimate.proto\x1a\x17\x66\x65\x64\x63oin/v1/header.proto\x1a\x15\x66\x65\x64\x63oin/v1/task.proto\x1a\x1c\x66\x65\x64\x63oin/v1/transaction.proto\"\xe4\x01\n\x05\x42lock\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.fedcoin.v1.BlockHeader\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x1e\n\x04task\x18\x03 \x01(\x0b\x32\x10.fedcoin.v1.Task\x12)\n\x0b\x63\x65rtificate\x18\x04 \x03(\x0b\x32\x14.fedcoin.v1.Estimate\x12%\n\x08payments\x18\x05 \x03(\x0b\x32\x13.fedcoin.v1.Payment\x12-\n\x0ctransactions\x18\x06 \x03(\x0b\x32\x17.fedcoin.v1.Transactionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fedcoin.v1.block_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BLOCKHEADER']._serialized_start=119
-  _globals['_BLOCKHEADER']._serialized_end=463
-  _globals['_BLOCK']._serialized_start=466
-  _globals['_BLOCK']._serialized_end=694
+  _globals['_BLOCK']._serialized_start=144
+  _globals['_BLOCK']._serialized_end=372
 # @@protoc_insertion_point(module_scope)

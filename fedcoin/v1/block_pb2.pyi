@@ -1,4 +1,5 @@
 from fedcoin.v1 import estimate_pb2 as _estimate_pb2
+from fedcoin.v1 import header_pb2 as _header_pb2
 from fedcoin.v1 import task_pb2 as _task_pb2
 from fedcoin.v1 import transaction_pb2 as _transaction_pb2
 from google.protobuf.internal import containers as _containers
@@ -9,42 +10,6 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class BlockHeader(_message.Message):
-    __slots__ = ("version", "chain_id", "kind", "height", "winner", "averaged_total", "averaged_time", "previous", "winner_total", "winner_time", "difficulty", "merkle_root", "timestamp", "task", "certificate_root", "state_root")
-    VERSION_FIELD_NUMBER: _ClassVar[int]
-    CHAIN_ID_FIELD_NUMBER: _ClassVar[int]
-    KIND_FIELD_NUMBER: _ClassVar[int]
-    HEIGHT_FIELD_NUMBER: _ClassVar[int]
-    WINNER_FIELD_NUMBER: _ClassVar[int]
-    AVERAGED_TOTAL_FIELD_NUMBER: _ClassVar[int]
-    AVERAGED_TIME_FIELD_NUMBER: _ClassVar[int]
-    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
-    WINNER_TOTAL_FIELD_NUMBER: _ClassVar[int]
-    WINNER_TIME_FIELD_NUMBER: _ClassVar[int]
-    DIFFICULTY_FIELD_NUMBER: _ClassVar[int]
-    MERKLE_ROOT_FIELD_NUMBER: _ClassVar[int]
-    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
-    TASK_FIELD_NUMBER: _ClassVar[int]
-    CERTIFICATE_ROOT_FIELD_NUMBER: _ClassVar[int]
-    STATE_ROOT_FIELD_NUMBER: _ClassVar[int]
-    version: int
-    chain_id: bytes
-    kind: _task_pb2.RaceKind
-    height: int
-    winner: bytes
-    averaged_total: _containers.RepeatedScalarFieldContainer[int]
-    averaged_time: int
-    previous: bytes
-    winner_total: _containers.RepeatedScalarFieldContainer[int]
-    winner_time: int
-    difficulty: int
-    merkle_root: bytes
-    timestamp: int
-    task: bytes
-    certificate_root: bytes
-    state_root: bytes
-    def __init__(self, version: _Optional[int] = ..., chain_id: _Optional[bytes] = ..., kind: _Optional[_Union[_task_pb2.RaceKind, str]] = ..., height: _Optional[int] = ..., winner: _Optional[bytes] = ..., averaged_total: _Optional[_Iterable[int]] = ..., averaged_time: _Optional[int] = ..., previous: _Optional[bytes] = ..., winner_total: _Optional[_Iterable[int]] = ..., winner_time: _Optional[int] = ..., difficulty: _Optional[int] = ..., merkle_root: _Optional[bytes] = ..., timestamp: _Optional[int] = ..., task: _Optional[bytes] = ..., certificate_root: _Optional[bytes] = ..., state_root: _Optional[bytes] = ...) -> None: ...
-
 class Block(_message.Message):
     __slots__ = ("header", "signature", "task", "certificate", "payments", "transactions")
     HEADER_FIELD_NUMBER: _ClassVar[int]
@@ -53,10 +18,10 @@ class Block(_message.Message):
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     PAYMENTS_FIELD_NUMBER: _ClassVar[int]
     TRANSACTIONS_FIELD_NUMBER: _ClassVar[int]
-    header: BlockHeader
+    header: _header_pb2.BlockHeader
     signature: bytes
     task: _task_pb2.Task
     certificate: _containers.RepeatedCompositeFieldContainer[_estimate_pb2.Estimate]
     payments: _containers.RepeatedCompositeFieldContainer[_transaction_pb2.Payment]
     transactions: _containers.RepeatedCompositeFieldContainer[_transaction_pb2.Transaction]
-    def __init__(self, header: _Optional[_Union[BlockHeader, _Mapping]] = ..., signature: _Optional[bytes] = ..., task: _Optional[_Union[_task_pb2.Task, _Mapping]] = ..., certificate: _Optional[_Iterable[_Union[_estimate_pb2.Estimate, _Mapping]]] = ..., payments: _Optional[_Iterable[_Union[_transaction_pb2.Payment, _Mapping]]] = ..., transactions: _Optional[_Iterable[_Union[_transaction_pb2.Transaction, _Mapping]]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_header_pb2.BlockHeader, _Mapping]] = ..., signature: _Optional[bytes] = ..., task: _Optional[_Union[_task_pb2.Task, _Mapping]] = ..., certificate: _Optional[_Iterable[_Union[_estimate_pb2.Estimate, _Mapping]]] = ..., payments: _Optional[_Iterable[_Union[_transaction_pb2.Payment, _Mapping]]] = ..., transactions: _Optional[_Iterable[_Union[_transaction_pb2.Transaction, _Mapping]]] = ...) -> None: ...

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ChainParams(_message.Message):
-    __slots__ = ("name", "target_interval_ms", "audit_interval_ms", "difficulty_window", "initial_difficulty", "initial_audit_difficulty", "min_difficulty", "max_difficulty", "norm", "quorum_numerator", "quorum_denominator", "inactive_after", "finality_depth", "heartbeat_ms", "min_fee", "max_block_bytes", "max_blob_bytes", "max_transactions")
+    __slots__ = ("name", "target_interval_ms", "audit_interval_ms", "difficulty_window", "initial_difficulty", "initial_audit_difficulty", "min_difficulty", "max_difficulty", "norm", "quorum_numerator", "quorum_denominator", "inactive_after", "finality_depth", "heartbeat_ms", "min_fee", "miner_bond", "bond_blocks", "max_block_bytes", "max_blob_bytes", "max_transactions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TARGET_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     AUDIT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,8 @@ class ChainParams(_message.Message):
     FINALITY_DEPTH_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
     MIN_FEE_FIELD_NUMBER: _ClassVar[int]
+    MINER_BOND_FIELD_NUMBER: _ClassVar[int]
+    BOND_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     MAX_BLOCK_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_BLOB_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_TRANSACTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -42,10 +44,12 @@ class ChainParams(_message.Message):
     finality_depth: int
     heartbeat_ms: int
     min_fee: int
+    miner_bond: int
+    bond_blocks: int
     max_block_bytes: int
     max_blob_bytes: int
     max_transactions: int
-    def __init__(self, name: _Optional[str] = ..., target_interval_ms: _Optional[int] = ..., audit_interval_ms: _Optional[int] = ..., difficulty_window: _Optional[int] = ..., initial_difficulty: _Optional[int] = ..., initial_audit_difficulty: _Optional[int] = ..., min_difficulty: _Optional[int] = ..., max_difficulty: _Optional[int] = ..., norm: _Optional[int] = ..., quorum_numerator: _Optional[int] = ..., quorum_denominator: _Optional[int] = ..., inactive_after: _Optional[int] = ..., finality_depth: _Optional[int] = ..., heartbeat_ms: _Optional[int] = ..., min_fee: _Optional[int] = ..., max_block_bytes: _Optional[int] = ..., max_blob_bytes: _Optional[int] = ..., max_transactions: _Optional[int] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., target_interval_ms: _Optional[int] = ..., audit_interval_ms: _Optional[int] = ..., difficulty_window: _Optional[int] = ..., initial_difficulty: _Optional[int] = ..., initial_audit_difficulty: _Optional[int] = ..., min_difficulty: _Optional[int] = ..., max_difficulty: _Optional[int] = ..., norm: _Optional[int] = ..., quorum_numerator: _Optional[int] = ..., quorum_denominator: _Optional[int] = ..., inactive_after: _Optional[int] = ..., finality_depth: _Optional[int] = ..., heartbeat_ms: _Optional[int] = ..., min_fee: _Optional[int] = ..., miner_bond: _Optional[int] = ..., bond_blocks: _Optional[int] = ..., max_block_bytes: _Optional[int] = ..., max_blob_bytes: _Optional[int] = ..., max_transactions: _Optional[int] = ...) -> None: ...
 
 class Allocation(_message.Message):
     __slots__ = ("address", "amount")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from fedcoin.v1 import genesis_pb2 as fedcoin_dot_v1_dot_genesis__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65\x64\x63oin/v1/peer_service.proto\x12\nfedcoin.v1\x1a\x18\x66\x65\x64\x63oin/v1/genesis.proto\"e\n\x08PeerInfo\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x11\n\tlast_seen\x18\x05 \x01(\x04\"9\n\x10ListPeersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x11ListPeersResponse\x12#\n\x05peers\x18\x01 \x03(\x0b\x32\x14.fedcoin.v1.PeerInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x0f\x41nnounceRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"7\n\x10\x41nnounceResponse\x12#\n\x05peers\x18\x01 \x03(\x0b\x32\x14.fedcoin.v1.PeerInfo\"\x13\n\x11GetGenesisRequest\":\n\x12GetGenesisResponse\x12$\n\x07genesis\x18\x01 \x01(\x0b\x32\x13.fedcoin.v1.Genesis2\xeb\x01\n\x0bPeerService\x12H\n\tListPeers\x12\x1c.fedcoin.v1.ListPeersRequest\x1a\x1d.fedcoin.v1.ListPeersResponse\x12\x45\n\x08\x41nnounce\x12\x1b.fedcoin.v1.AnnounceRequest\x1a\x1c.fedcoin.v1.AnnounceResponse\x12K\n\nGetGenesis\x12\x1d.fedcoin.v1.GetGenesisRequest\x1a\x1e.fedcoin.v1.GetGenesisResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65\x64\x63oin/v1/peer_service.proto\x12\nfedcoin.v1\x1a\x18\x66\x65\x64\x63oin/v1/genesis.proto\"e\n\x08PeerInfo\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x11\n\tlast_seen\x18\x05 \x01(\x04\"9\n\x10ListPeersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x11ListPeersResponse\x12#\n\x05peers\x18\x01 \x03(\x0b\x32\x14.fedcoin.v1.PeerInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x0f\x41nnounceRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"7\n\x10\x41nnounceResponse\x12#\n\x05peers\x18\x01 \x03(\x0b\x32\x14.fedcoin.v1.PeerInfo\"\x1d\n\x0cProveRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"3\n\rProveResponse\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x13\n\x11GetGenesisRequest\":\n\x12GetGenesisResponse\x12$\n\x07genesis\x18\x01 \x01(\x0b\x32\x13.fedcoin.v1.Genesis2\xa9\x02\n\x0bPeerService\x12H\n\tListPeers\x12\x1c.fedcoin.v1.ListPeersRequest\x1a\x1d.fedcoin.v1.ListPeersResponse\x12\x45\n\x08\x41nnounce\x12\x1b.fedcoin.v1.AnnounceRequest\x1a\x1c.fedcoin.v1.AnnounceResponse\x12<\n\x05Prove\x12\x18.fedcoin.v1.ProveRequest\x1a\x19.fedcoin.v1.ProveResponse\x12K\n\nGetGenesis\x12\x1d.fedcoin.v1.GetGenesisRequest\x1a\x1e.fedcoin.v1.GetGenesisResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,10 +42,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANNOUNCEREQUEST']._serialized_end=370
   _globals['_ANNOUNCERESPONSE']._serialized_start=372
   _globals['_ANNOUNCERESPONSE']._serialized_end=427
-  _globals['_GETGENESISREQUEST']._serialized_start=429
-  _globals['_GETGENESISREQUEST']._serialized_end=448
-  _globals['_GETGENESISRESPONSE']._serialized_start=450
-  _globals['_GETGENESISRESPONSE']._serialized_end=508
-  _globals['_PEERSERVICE']._serialized_start=511
-  _globals['_PEERSERVICE']._serialized_end=746
+  _globals['_PROVEREQUEST']._serialized_start=429
+  _globals['_PROVEREQUEST']._serialized_end=458
+  _globals['_PROVERESPONSE']._serialized_start=460
+  _globals['_PROVERESPONSE']._serialized_end=511
+  _globals['_GETGENESISREQUEST']._serialized_start=513
+  _globals['_GETGENESISREQUEST']._serialized_end=532
+  _globals['_GETGENESISRESPONSE']._serialized_start=534
+  _globals['_GETGENESISRESPONSE']._serialized_end=592
+  _globals['_PEERSERVICE']._serialized_start=595
+  _globals['_PEERSERVICE']._serialized_end=892
 # @@protoc_insertion_point(module_scope)

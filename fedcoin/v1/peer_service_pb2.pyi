@@ -51,6 +51,20 @@ class AnnounceResponse(_message.Message):
     peers: _containers.RepeatedCompositeFieldContainer[PeerInfo]
     def __init__(self, peers: _Optional[_Iterable[_Union[PeerInfo, _Mapping]]] = ...) -> None: ...
 
+class ProveRequest(_message.Message):
+    __slots__ = ("nonce",)
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    nonce: bytes
+    def __init__(self, nonce: _Optional[bytes] = ...) -> None: ...
+
+class ProveResponse(_message.Message):
+    __slots__ = ("address", "signature")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    signature: bytes
+    def __init__(self, address: _Optional[str] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
 class GetGenesisRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

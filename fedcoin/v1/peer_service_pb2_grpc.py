@@ -45,6 +45,11 @@ class PeerServiceStub(object):
                 request_serializer=fedcoin_dot_v1_dot_peer__service__pb2.AnnounceRequest.SerializeToString,
                 response_deserializer=fedcoin_dot_v1_dot_peer__service__pb2.AnnounceResponse.FromString,
                 _registered_method=True)
+        self.Prove = channel.unary_unary(
+                '/fedcoin.v1.PeerService/Prove',
+                request_serializer=fedcoin_dot_v1_dot_peer__service__pb2.ProveRequest.SerializeToString,
+                response_deserializer=fedcoin_dot_v1_dot_peer__service__pb2.ProveResponse.FromString,
+                _registered_method=True)
         self.GetGenesis = channel.unary_unary(
                 '/fedcoin.v1.PeerService/GetGenesis',
                 request_serializer=fedcoin_dot_v1_dot_peer__service__pb2.GetGenesisRequest.SerializeToString,
@@ -70,6 +75,13 @@ class PeerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Prove(self, request, context):
+        """The node shows that the public key of its status is its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetGenesis(self, request, context):
         """The genesis of the node's chain. A caller checks that it hashes to the chain id that it expects.
         """
@@ -89,6 +101,11 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.Announce,
                     request_deserializer=fedcoin_dot_v1_dot_peer__service__pb2.AnnounceRequest.FromString,
                     response_serializer=fedcoin_dot_v1_dot_peer__service__pb2.AnnounceResponse.SerializeToString,
+            ),
+            'Prove': grpc.unary_unary_rpc_method_handler(
+                    servicer.Prove,
+                    request_deserializer=fedcoin_dot_v1_dot_peer__service__pb2.ProveRequest.FromString,
+                    response_serializer=fedcoin_dot_v1_dot_peer__service__pb2.ProveResponse.SerializeToString,
             ),
             'GetGenesis': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGenesis,
@@ -151,6 +168,33 @@ class PeerService(object):
             '/fedcoin.v1.PeerService/Announce',
             fedcoin_dot_v1_dot_peer__service__pb2.AnnounceRequest.SerializeToString,
             fedcoin_dot_v1_dot_peer__service__pb2.AnnounceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Prove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fedcoin.v1.PeerService/Prove',
+            fedcoin_dot_v1_dot_peer__service__pb2.ProveRequest.SerializeToString,
+            fedcoin_dot_v1_dot_peer__service__pb2.ProveResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -23,42 +23,37 @@ _sym_db = _symbol_database.Default()
 
 
 from fedcoin.v1 import estimate_pb2 as fedcoin_dot_v1_dot_estimate__pb2
+from fedcoin.v1 import fraud_pb2 as fedcoin_dot_v1_dot_fraud__pb2
 from fedcoin.v1 import task_pb2 as fedcoin_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n fedcoin/v1/shapley_service.proto\x12\nfedcoin.v1\x1a\x19\x66\x65\x64\x63oin/v1/estimate.proto\x1a\x15\x66\x65\x64\x63oin/v1/task.proto\"6\n\tLeafProof\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04leaf\x18\x02 \x01(\x0c\x12\x0c\n\x04path\x18\x03 \x03(\x0c\">\n\rMinerEstimate\x12\r\n\x05miner\x18\x01 \x01(\x0c\x12\x0c\n\x04time\x18\x02 \x01(\x04\x12\x10\n\x08\x64istance\x18\x03 \x01(\x01\"\xca\x02\n\x0eMiningProgress\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\x12\x0c\n\x04race\x18\x02 \x01(\x0c\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.fedcoin.v1.RaceKind\x12\x0c\n\x04task\x18\x04 \x01(\x0c\x12\r\n\x05order\x18\x05 \x01(\x0c\x12\r\n\x05round\x18\x06 \x01(\r\x12\x0f\n\x07\x63lients\x18\x07 \x01(\r\x12\x12\n\ndifficulty\x18\x08 \x01(\x01\x12\x12\n\niterations\x18\t \x01(\x04\x12\x10\n\x08\x64istance\x18\n \x01(\x01\x12\x12\n\nheard_from\x18\x0b \x01(\r\x12\x0e\n\x06quorum\x18\x0c \x01(\r\x12\x1d\n\x15iterations_per_second\x18\r \x01(\x01\x12\x0e\n\x06\x64\x65vice\x18\x0e \x01(\t\x12,\n\testimates\x18\x0f \x03(\x0b\x32\x19.fedcoin.v1.MinerEstimate\"Q\n\x13SendEstimateRequest\x12&\n\x08\x65stimate\x18\x01 \x01(\x0b\x32\x14.fedcoin.v1.Estimate\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x16\n\x14SendEstimateResponse\"K\n\x14ListEstimatesRequest\x12\x0c\n\x04race\x18\x01 \x01(\x0c\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Y\n\x15ListEstimatesResponse\x12\'\n\testimates\x18\x01 \x03(\x0b\x32\x14.fedcoin.v1.Estimate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x10GetLeavesRequest\x12\x0c\n\x04race\x18\x01 \x01(\x0c\x12\r\n\x05miner\x18\x02 \x01(\x0c\x12\x11\n\ttree_size\x18\x03 \x01(\x04\x12\x0f\n\x07indices\x18\x04 \x03(\x04\":\n\x11GetLeavesResponse\x12%\n\x06leaves\x18\x01 \x03(\x0b\x32\x15.fedcoin.v1.LeafProof\"P\n\x13StreamLeavesRequest\x12\x0c\n\x04race\x18\x01 \x01(\x0c\x12\r\n\x05miner\x18\x02 \x01(\x0c\x12\r\n\x05start\x18\x03 \x01(\x04\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\"&\n\x14StreamLeavesResponse\x12\x0e\n\x06leaves\x18\x01 \x01(\x0c\"\x12\n\x10GetMiningRequest\"A\n\x11GetMiningResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x1a.fedcoin.v1.MiningProgress2\xa2\x03\n\x0eShapleyService\x12Q\n\x0cSendEstimate\x12\x1f.fedcoin.v1.SendEstimateRequest\x1a .fedcoin.v1.SendEstimateResponse\x12T\n\rListEstimates\x12 .fedcoin.v1.ListEstimatesRequest\x1a!.fedcoin.v1.ListEstimatesResponse\x12H\n\tGetLeaves\x12\x1c.fedcoin.v1.GetLeavesRequest\x1a\x1d.fedcoin.v1.GetLeavesResponse\x12S\n\x0cStreamLeaves\x12\x1f.fedcoin.v1.StreamLeavesRequest\x1a .fedcoin.v1.StreamLeavesResponse0\x01\x12H\n\tGetMining\x12\x1c.fedcoin.v1.GetMiningRequest\x1a\x1d.fedcoin.v1.GetMiningResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n fedcoin/v1/shapley_service.proto\x12\nfedcoin.v1\x1a\x19\x66\x65\x64\x63oin/v1/estimate.proto\x1a\x16\x66\x65\x64\x63oin/v1/fraud.proto\x1a\x15\x66\x65\x64\x63oin/v1/task.proto\">\n\rMinerEstimate\x12\r\n\x05miner\x18\x01 \x01(\x0c\x12\x0c\n\x04time\x18\x02 \x01(\x04\x12\x10\n\x08\x64istance\x18\x03 \x01(\x01\"\xca\x02\n\x0eMiningProgress\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\x12\x0c\n\x04race\x18\x02 \x01(\x0c\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.fedcoin.v1.RaceKind\x12\x0c\n\x04task\x18\x04 \x01(\x0c\x12\r\n\x05order\x18\x05 \x01(\x0c\x12\r\n\x05round\x18\x06 \x01(\r\x12\x0f\n\x07\x63lients\x18\x07 \x01(\r\x12\x12\n\ndifficulty\x18\x08 \x01(\x01\x12\x12\n\niterations\x18\t \x01(\x04\x12\x10\n\x08\x64istance\x18\n \x01(\x01\x12\x12\n\nheard_from\x18\x0b \x01(\r\x12\x0e\n\x06quorum\x18\x0c \x01(\r\x12\x1d\n\x15iterations_per_second\x18\r \x01(\x01\x12\x0e\n\x06\x64\x65vice\x18\x0e \x01(\t\x12,\n\testimates\x18\x0f \x03(\x0b\x32\x19.fedcoin.v1.MinerEstimate\"Q\n\x13SendEstimateRequest\x12&\n\x08\x65stimate\x18\x01 \x01(\x0b\x32\x14.fedcoin.v1.Estimate\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x16\n\x14SendEstimateResponse\"K\n\x14ListEstimatesRequest\x12\x0c\n\x04race\x18\x01 \x01(\x0c\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Y\n\x15ListEstimatesResponse\x12\'\n\testimates\x18\x01 \x03(\x0b\x32\x14.fedcoin.v1.Estimate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x10GetLeavesRequest\x12\x0c\n\x04race\x18\x01 \x01(\x0c\x12\r\n\x05miner\x18\x02 \x01(\x0c\x12\x11\n\ttree_size\x18\x03 \x01(\x04\x12\x0f\n\x07indices\x18\x04 \x03(\x04\":\n\x11GetLeavesResponse\x12%\n\x06leaves\x18\x01 \x03(\x0b\x32\x15.fedcoin.v1.LeafProof\"\x12\n\x10GetMiningRequest\"A\n\x11GetMiningResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x1a.fedcoin.v1.MiningProgress2\xcd\x02\n\x0eShapleyService\x12Q\n\x0cSendEstimate\x12\x1f.fedcoin.v1.SendEstimateRequest\x1a .fedcoin.v1.SendEstimateResponse\x12T\n\rListEstimates\x12 .fedcoin.v1.ListEstimatesRequest\x1a!.fedcoin.v1.ListEstimatesResponse\x12H\n\tGetLeaves\x12\x1c.fedcoin.v1.GetLeavesRequest\x1a\x1d.fedcoin.v1.GetLeavesResponse\x12H\n\tGetMining\x12\x1c.fedcoin.v1.GetMiningRequest\x1a\x1d.fedcoin.v1.GetMiningResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fedcoin.v1.shapley_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LEAFPROOF']._serialized_start=98
-  _globals['_LEAFPROOF']._serialized_end=152
-  _globals['_MINERESTIMATE']._serialized_start=154
-  _globals['_MINERESTIMATE']._serialized_end=216
-  _globals['_MININGPROGRESS']._serialized_start=219
-  _globals['_MININGPROGRESS']._serialized_end=549
-  _globals['_SENDESTIMATEREQUEST']._serialized_start=551
-  _globals['_SENDESTIMATEREQUEST']._serialized_end=632
-  _globals['_SENDESTIMATERESPONSE']._serialized_start=634
-  _globals['_SENDESTIMATERESPONSE']._serialized_end=656
-  _globals['_LISTESTIMATESREQUEST']._serialized_start=658
-  _globals['_LISTESTIMATESREQUEST']._serialized_end=733
-  _globals['_LISTESTIMATESRESPONSE']._serialized_start=735
-  _globals['_LISTESTIMATESRESPONSE']._serialized_end=824
-  _globals['_GETLEAVESREQUEST']._serialized_start=826
-  _globals['_GETLEAVESREQUEST']._serialized_end=909
-  _globals['_GETLEAVESRESPONSE']._serialized_start=911
-  _globals['_GETLEAVESRESPONSE']._serialized_end=969
-  _globals['_STREAMLEAVESREQUEST']._serialized_start=971
-  _globals['_STREAMLEAVESREQUEST']._serialized_end=1051
-  _globals['_STREAMLEAVESRESPONSE']._serialized_start=1053
-  _globals['_STREAMLEAVESRESPONSE']._serialized_end=1091
-  _globals['_GETMININGREQUEST']._serialized_start=1093
-  _globals['_GETMININGREQUEST']._serialized_end=1111
-  _globals['_GETMININGRESPONSE']._serialized_start=1113
-  _globals['_GETMININGRESPONSE']._serialized_end=1178
-  _globals['_SHAPLEYSERVICE']._serialized_start=1181
-  _globals['_SHAPLEYSERVICE']._serialized_end=1599
+  _globals['_MINERESTIMATE']._serialized_start=122
+  _globals['_MINERESTIMATE']._serialized_end=184
+  _globals['_MININGPROGRESS']._serialized_start=187
+  _globals['_MININGPROGRESS']._serialized_end=517
+  _globals['_SENDESTIMATEREQUEST']._serialized_start=519
+  _globals['_SENDESTIMATEREQUEST']._serialized_end=600
+  _globals['_SENDESTIMATERESPONSE']._serialized_start=602
+  _globals['_SENDESTIMATERESPONSE']._serialized_end=624
+  _globals['_LISTESTIMATESREQUEST']._serialized_start=626
+  _globals['_LISTESTIMATESREQUEST']._serialized_end=701
+  _globals['_LISTESTIMATESRESPONSE']._serialized_start=703
+  _globals['_LISTESTIMATESRESPONSE']._serialized_end=792
+  _globals['_GETLEAVESREQUEST']._serialized_start=794
+  _globals['_GETLEAVESREQUEST']._serialized_end=877
+  _globals['_GETLEAVESRESPONSE']._serialized_start=879
+  _globals['_GETLEAVESRESPONSE']._serialized_end=937
+  _globals['_GETMININGREQUEST']._serialized_start=939
+  _globals['_GETMININGREQUEST']._serialized_end=957
+  _globals['_GETMININGRESPONSE']._serialized_start=959
+  _globals['_GETMININGRESPONSE']._serialized_end=1024
+  _globals['_SHAPLEYSERVICE']._serialized_start=1027
+  _globals['_SHAPLEYSERVICE']._serialized_end=1360
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from fedcoin.v1 import estimate_pb2 as _estimate_pb2
+from fedcoin.v1 import fraud_pb2 as _fraud_pb2
 from fedcoin.v1 import task_pb2 as _task_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -7,16 +8,6 @@ from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class LeafProof(_message.Message):
-    __slots__ = ("index", "leaf", "path")
-    INDEX_FIELD_NUMBER: _ClassVar[int]
-    LEAF_FIELD_NUMBER: _ClassVar[int]
-    PATH_FIELD_NUMBER: _ClassVar[int]
-    index: int
-    leaf: bytes
-    path: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, index: _Optional[int] = ..., leaf: _Optional[bytes] = ..., path: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class MinerEstimate(_message.Message):
     __slots__ = ("miner", "time", "distance")
@@ -107,26 +98,8 @@ class GetLeavesRequest(_message.Message):
 class GetLeavesResponse(_message.Message):
     __slots__ = ("leaves",)
     LEAVES_FIELD_NUMBER: _ClassVar[int]
-    leaves: _containers.RepeatedCompositeFieldContainer[LeafProof]
-    def __init__(self, leaves: _Optional[_Iterable[_Union[LeafProof, _Mapping]]] = ...) -> None: ...
-
-class StreamLeavesRequest(_message.Message):
-    __slots__ = ("race", "miner", "start", "count")
-    RACE_FIELD_NUMBER: _ClassVar[int]
-    MINER_FIELD_NUMBER: _ClassVar[int]
-    START_FIELD_NUMBER: _ClassVar[int]
-    COUNT_FIELD_NUMBER: _ClassVar[int]
-    race: bytes
-    miner: bytes
-    start: int
-    count: int
-    def __init__(self, race: _Optional[bytes] = ..., miner: _Optional[bytes] = ..., start: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
-
-class StreamLeavesResponse(_message.Message):
-    __slots__ = ("leaves",)
-    LEAVES_FIELD_NUMBER: _ClassVar[int]
-    leaves: bytes
-    def __init__(self, leaves: _Optional[bytes] = ...) -> None: ...
+    leaves: _containers.RepeatedCompositeFieldContainer[_fraud_pb2.LeafProof]
+    def __init__(self, leaves: _Optional[_Iterable[_Union[_fraud_pb2.LeafProof, _Mapping]]] = ...) -> None: ...
 
 class GetMiningRequest(_message.Message):
     __slots__ = ()

@@ -50,11 +50,6 @@ class ShapleyServiceStub(object):
                 request_serializer=fedcoin_dot_v1_dot_shapley__service__pb2.GetLeavesRequest.SerializeToString,
                 response_deserializer=fedcoin_dot_v1_dot_shapley__service__pb2.GetLeavesResponse.FromString,
                 _registered_method=True)
-        self.StreamLeaves = channel.unary_stream(
-                '/fedcoin.v1.ShapleyService/StreamLeaves',
-                request_serializer=fedcoin_dot_v1_dot_shapley__service__pb2.StreamLeavesRequest.SerializeToString,
-                response_deserializer=fedcoin_dot_v1_dot_shapley__service__pb2.StreamLeavesResponse.FromString,
-                _registered_method=True)
         self.GetMining = channel.unary_unary(
                 '/fedcoin.v1.ShapleyService/GetMining',
                 request_serializer=fedcoin_dot_v1_dot_shapley__service__pb2.GetMiningRequest.SerializeToString,
@@ -87,13 +82,6 @@ class ShapleyServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def StreamLeaves(self, request, context):
-        """Consecutive leaves, for an audit of all of them. A node hands out those of its own key.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def GetMining(self, request, context):
         """Where the node's own race stands.
         """
@@ -118,11 +106,6 @@ def add_ShapleyServiceServicer_to_server(servicer, server):
                     servicer.GetLeaves,
                     request_deserializer=fedcoin_dot_v1_dot_shapley__service__pb2.GetLeavesRequest.FromString,
                     response_serializer=fedcoin_dot_v1_dot_shapley__service__pb2.GetLeavesResponse.SerializeToString,
-            ),
-            'StreamLeaves': grpc.unary_stream_rpc_method_handler(
-                    servicer.StreamLeaves,
-                    request_deserializer=fedcoin_dot_v1_dot_shapley__service__pb2.StreamLeavesRequest.FromString,
-                    response_serializer=fedcoin_dot_v1_dot_shapley__service__pb2.StreamLeavesResponse.SerializeToString,
             ),
             'GetMining': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMining,
@@ -212,33 +195,6 @@ class ShapleyService(object):
             '/fedcoin.v1.ShapleyService/GetLeaves',
             fedcoin_dot_v1_dot_shapley__service__pb2.GetLeavesRequest.SerializeToString,
             fedcoin_dot_v1_dot_shapley__service__pb2.GetLeavesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def StreamLeaves(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
-            target,
-            '/fedcoin.v1.ShapleyService/StreamLeaves',
-            fedcoin_dot_v1_dot_shapley__service__pb2.StreamLeavesRequest.SerializeToString,
-            fedcoin_dot_v1_dot_shapley__service__pb2.StreamLeavesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,29 +22,32 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from fedcoin.v1 import fraud_pb2 as fedcoin_dot_v1_dot_fraud__pb2
 from fedcoin.v1 import model_pb2 as fedcoin_dot_v1_dot_model__pb2
 from fedcoin.v1 import task_pb2 as fedcoin_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x65\x64\x63oin/v1/transaction.proto\x12\nfedcoin.v1\x1a\x16\x66\x65\x64\x63oin/v1/model.proto\x1a\x15\x66\x65\x64\x63oin/v1/task.proto\"-\n\x08Transfer\x12\x11\n\trecipient\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x04\"\xd3\x03\n\x05Order\x12\x0e\n\x06server\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x04\x12\x13\n\x0btrain_share\x18\x03 \x01(\r\x12\x11\n\tcom_share\x18\x04 \x01(\r\x12\x11\n\tsap_share\x18\x05 \x01(\r\x12\x0e\n\x06rounds\x18\x06 \x01(\r\x12&\n\x08schedule\x18\x07 \x01(\x0e\x32\x14.fedcoin.v1.Schedule\x12\x17\n\x0fratio_numerator\x18\x08 \x01(\r\x12\x19\n\x11ratio_denominator\x18\t \x01(\r\x12$\n\x05model\x18\n \x01(\x0b\x32\x15.fedcoin.v1.ModelSpec\x12,\n\x0b\x61ggregation\x18\x0b \x01(\x0e\x32\x17.fedcoin.v1.Aggregation\x12$\n\x07utility\x18\x0c \x01(\x0e\x32\x13.fedcoin.v1.Utility\x12&\n\x08\x62\x61seline\x18\r \x01(\x0e\x32\x14.fedcoin.v1.Baseline\x12$\n\x07sampler\x18\x0e \x01(\x0e\x32\x13.fedcoin.v1.Sampler\x12\x16\n\x0e\x65valuation_set\x18\x0f \x01(\x0c\x12\x13\n\x0bmin_clients\x18\x10 \x01(\r\x12\x0e\n\x06\x65xpiry\x18\x11 \x01(\x04\"!\n\x11MinerRegistration\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xd9\x01\n\x0bTransaction\x12\x0e\n\x06sender\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x04\x12\x0b\n\x03\x66\x65\x65\x18\x03 \x01(\x04\x12(\n\x08transfer\x18\x04 \x01(\x0b\x32\x14.fedcoin.v1.TransferH\x00\x12\"\n\x05order\x18\x05 \x01(\x0b\x32\x11.fedcoin.v1.OrderH\x00\x12\x35\n\x0cregistration\x18\x06 \x01(\x0b\x32\x1d.fedcoin.v1.MinerRegistrationH\x00\x12\x11\n\tsignature\x18\x07 \x01(\x0c\x42\x06\n\x04\x62ody\"|\n\x07Payment\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.fedcoin.v1.PaymentKind\x12\r\n\x05order\x18\x02 \x01(\x0c\x12\r\n\x05round\x18\x03 \x01(\r\x12\r\n\x05payer\x18\x04 \x01(\x0c\x12\r\n\x05payee\x18\x05 \x01(\x0c\x12\x0e\n\x06\x61mount\x18\x06 \x01(\x04*P\n\x08Schedule\x12\x18\n\x14SCHEDULE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSCHEDULE_EQUAL\x10\x01\x12\x16\n\x12SCHEDULE_GEOMETRIC\x10\x02*\xa8\x01\n\x0bPaymentKind\x12\x1c\n\x18PAYMENT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13PAYMENT_KIND_WINNER\x10\x01\x12\x17\n\x13PAYMENT_KIND_CLIENT\x10\x02\x12\x17\n\x13PAYMENT_KIND_SERVER\x10\x03\x12\x17\n\x13PAYMENT_KIND_RETURN\x10\x04\x12\x17\n\x13PAYMENT_KIND_REFUND\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x65\x64\x63oin/v1/transaction.proto\x12\nfedcoin.v1\x1a\x16\x66\x65\x64\x63oin/v1/fraud.proto\x1a\x16\x66\x65\x64\x63oin/v1/model.proto\x1a\x15\x66\x65\x64\x63oin/v1/task.proto\"-\n\x08Transfer\x12\x11\n\trecipient\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x04\"\xd3\x03\n\x05Order\x12\x0e\n\x06server\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x04\x12\x13\n\x0btrain_share\x18\x03 \x01(\r\x12\x11\n\tcom_share\x18\x04 \x01(\r\x12\x11\n\tsap_share\x18\x05 \x01(\r\x12\x0e\n\x06rounds\x18\x06 \x01(\r\x12&\n\x08schedule\x18\x07 \x01(\x0e\x32\x14.fedcoin.v1.Schedule\x12\x17\n\x0fratio_numerator\x18\x08 \x01(\r\x12\x19\n\x11ratio_denominator\x18\t \x01(\r\x12$\n\x05model\x18\n \x01(\x0b\x32\x15.fedcoin.v1.ModelSpec\x12,\n\x0b\x61ggregation\x18\x0b \x01(\x0e\x32\x17.fedcoin.v1.Aggregation\x12$\n\x07utility\x18\x0c \x01(\x0e\x32\x13.fedcoin.v1.Utility\x12&\n\x08\x62\x61seline\x18\r \x01(\x0e\x32\x14.fedcoin.v1.Baseline\x12$\n\x07sampler\x18\x0e \x01(\x0e\x32\x13.fedcoin.v1.Sampler\x12\x16\n\x0e\x65valuation_set\x18\x0f \x01(\x0c\x12\x13\n\x0bmin_clients\x18\x10 \x01(\r\x12\x0e\n\x06\x65xpiry\x18\x11 \x01(\x04\"!\n\x11MinerRegistration\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x0c\n\nMinerLeave\"\x8f\x03\n\x0bTransaction\x12\x0e\n\x06sender\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x04\x12\x0b\n\x03\x66\x65\x65\x18\x03 \x01(\x04\x12(\n\x08transfer\x18\x04 \x01(\x0b\x32\x14.fedcoin.v1.TransferH\x00\x12\"\n\x05order\x18\x05 \x01(\x0b\x32\x11.fedcoin.v1.OrderH\x00\x12\x35\n\x0cregistration\x18\x06 \x01(\x0b\x32\x1d.fedcoin.v1.MinerRegistrationH\x00\x12\'\n\x05leave\x18\x07 \x01(\x0b\x32\x16.fedcoin.v1.MinerLeaveH\x00\x12/\n\x0c\x66raud_report\x18\x08 \x01(\x0b\x32\x17.fedcoin.v1.FraudReportH\x00\x12+\n\nfraud_vote\x18\t \x01(\x0b\x32\x15.fedcoin.v1.FraudVoteH\x00\x12-\n\x0b\x64ouble_sign\x18\n \x01(\x0b\x32\x16.fedcoin.v1.DoubleSignH\x00\x12\x11\n\tsignature\x18\x0b \x01(\x0c\x42\x06\n\x04\x62ody\"|\n\x07Payment\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.fedcoin.v1.PaymentKind\x12\r\n\x05order\x18\x02 \x01(\x0c\x12\r\n\x05round\x18\x03 \x01(\r\x12\r\n\x05payer\x18\x04 \x01(\x0c\x12\r\n\x05payee\x18\x05 \x01(\x0c\x12\x0e\n\x06\x61mount\x18\x06 \x01(\x04*P\n\x08Schedule\x12\x18\n\x14SCHEDULE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSCHEDULE_EQUAL\x10\x01\x12\x16\n\x12SCHEDULE_GEOMETRIC\x10\x02*\xf2\x01\n\x0bPaymentKind\x12\x1c\n\x18PAYMENT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13PAYMENT_KIND_WINNER\x10\x01\x12\x17\n\x13PAYMENT_KIND_CLIENT\x10\x02\x12\x17\n\x13PAYMENT_KIND_SERVER\x10\x03\x12\x17\n\x13PAYMENT_KIND_RETURN\x10\x04\x12\x17\n\x13PAYMENT_KIND_REFUND\x10\x05\x12\x15\n\x11PAYMENT_KIND_BOND\x10\x06\x12\x17\n\x13PAYMENT_KIND_REWARD\x10\x07\x12\x18\n\x14PAYMENT_KIND_DAMAGES\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fedcoin.v1.transaction_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCHEDULE']._serialized_start=989
-  _globals['_SCHEDULE']._serialized_end=1069
-  _globals['_PAYMENTKIND']._serialized_start=1072
-  _globals['_PAYMENTKIND']._serialized_end=1240
-  _globals['_TRANSFER']._serialized_start=91
-  _globals['_TRANSFER']._serialized_end=136
-  _globals['_ORDER']._serialized_start=139
-  _globals['_ORDER']._serialized_end=606
-  _globals['_MINERREGISTRATION']._serialized_start=608
-  _globals['_MINERREGISTRATION']._serialized_end=641
-  _globals['_TRANSACTION']._serialized_start=644
-  _globals['_TRANSACTION']._serialized_end=861
-  _globals['_PAYMENT']._serialized_start=863
-  _globals['_PAYMENT']._serialized_end=987
+  _globals['_SCHEDULE']._serialized_start=1209
+  _globals['_SCHEDULE']._serialized_end=1289
+  _globals['_PAYMENTKIND']._serialized_start=1292
+  _globals['_PAYMENTKIND']._serialized_end=1534
+  _globals['_TRANSFER']._serialized_start=115
+  _globals['_TRANSFER']._serialized_end=160
+  _globals['_ORDER']._serialized_start=163
+  _globals['_ORDER']._serialized_end=630
+  _globals['_MINERREGISTRATION']._serialized_start=632
+  _globals['_MINERREGISTRATION']._serialized_end=665
+  _globals['_MINERLEAVE']._serialized_start=667
+  _globals['_MINERLEAVE']._serialized_end=679
+  _globals['_TRANSACTION']._serialized_start=682
+  _globals['_TRANSACTION']._serialized_end=1081
+  _globals['_PAYMENT']._serialized_start=1083
+  _globals['_PAYMENT']._serialized_end=1207
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from fedcoin.v1 import fraud_pb2 as _fraud_pb2
 from fedcoin.v1 import model_pb2 as _model_pb2
 from fedcoin.v1 import task_pb2 as _task_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -22,6 +23,9 @@ class PaymentKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PAYMENT_KIND_SERVER: _ClassVar[PaymentKind]
     PAYMENT_KIND_RETURN: _ClassVar[PaymentKind]
     PAYMENT_KIND_REFUND: _ClassVar[PaymentKind]
+    PAYMENT_KIND_BOND: _ClassVar[PaymentKind]
+    PAYMENT_KIND_REWARD: _ClassVar[PaymentKind]
+    PAYMENT_KIND_DAMAGES: _ClassVar[PaymentKind]
 SCHEDULE_UNSPECIFIED: Schedule
 SCHEDULE_EQUAL: Schedule
 SCHEDULE_GEOMETRIC: Schedule
@@ -31,6 +35,9 @@ PAYMENT_KIND_CLIENT: PaymentKind
 PAYMENT_KIND_SERVER: PaymentKind
 PAYMENT_KIND_RETURN: PaymentKind
 PAYMENT_KIND_REFUND: PaymentKind
+PAYMENT_KIND_BOND: PaymentKind
+PAYMENT_KIND_REWARD: PaymentKind
+PAYMENT_KIND_DAMAGES: PaymentKind
 
 class Transfer(_message.Message):
     __slots__ = ("recipient", "amount")
@@ -84,14 +91,22 @@ class MinerRegistration(_message.Message):
     name: str
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
+class MinerLeave(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Transaction(_message.Message):
-    __slots__ = ("sender", "nonce", "fee", "transfer", "order", "registration", "signature")
+    __slots__ = ("sender", "nonce", "fee", "transfer", "order", "registration", "leave", "fraud_report", "fraud_vote", "double_sign", "signature")
     SENDER_FIELD_NUMBER: _ClassVar[int]
     NONCE_FIELD_NUMBER: _ClassVar[int]
     FEE_FIELD_NUMBER: _ClassVar[int]
     TRANSFER_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
+    FRAUD_REPORT_FIELD_NUMBER: _ClassVar[int]
+    FRAUD_VOTE_FIELD_NUMBER: _ClassVar[int]
+    DOUBLE_SIGN_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     sender: bytes
     nonce: int
@@ -99,8 +114,12 @@ class Transaction(_message.Message):
     transfer: Transfer
     order: Order
     registration: MinerRegistration
+    leave: MinerLeave
+    fraud_report: _fraud_pb2.FraudReport
+    fraud_vote: _fraud_pb2.FraudVote
+    double_sign: _fraud_pb2.DoubleSign
     signature: bytes
-    def __init__(self, sender: _Optional[bytes] = ..., nonce: _Optional[int] = ..., fee: _Optional[int] = ..., transfer: _Optional[_Union[Transfer, _Mapping]] = ..., order: _Optional[_Union[Order, _Mapping]] = ..., registration: _Optional[_Union[MinerRegistration, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, sender: _Optional[bytes] = ..., nonce: _Optional[int] = ..., fee: _Optional[int] = ..., transfer: _Optional[_Union[Transfer, _Mapping]] = ..., order: _Optional[_Union[Order, _Mapping]] = ..., registration: _Optional[_Union[MinerRegistration, _Mapping]] = ..., leave: _Optional[_Union[MinerLeave, _Mapping]] = ..., fraud_report: _Optional[_Union[_fraud_pb2.FraudReport, _Mapping]] = ..., fraud_vote: _Optional[_Union[_fraud_pb2.FraudVote, _Mapping]] = ..., double_sign: _Optional[_Union[_fraud_pb2.DoubleSign, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Payment(_message.Message):
     __slots__ = ("kind", "order", "round", "payer", "payee", "amount")

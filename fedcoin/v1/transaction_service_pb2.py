@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from fedcoin.v1 import transaction_pb2 as fedcoin_dot_v1_dot_transaction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$fedcoin/v1/transaction_service.proto\x12\nfedcoin.v1\x1a\x1c\x66\x65\x64\x63oin/v1/transaction.proto\"e\n\x0b\x41\x63\x63ountInfo\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x0f\n\x07\x62\x61lance\x18\x02 \x01(\x04\x12\r\n\x05nonce\x18\x03 \x01(\x04\x12\x15\n\rpending_nonce\x18\x04 \x01(\x04\x12\x0e\n\x06height\x18\x05 \x01(\x04\"\xb1\x01\n\x0fTransactionInfo\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.fedcoin.v1.TransactionState\x12,\n\x0btransaction\x18\x02 \x01(\x0b\x32\x17.fedcoin.v1.Transaction\x12\r\n\x05\x62lock\x18\x03 \x01(\x0c\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\r\n\x05index\x18\x05 \x01(\r\x12\x15\n\rconfirmations\x18\x06 \x01(\x04\"\xbd\x01\n\x0cHistoryEntry\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x62lock\x18\x03 \x01(\x0c\x12\x11\n\ttimestamp\x18\x04 \x01(\x04\x12\x13\n\x0btransaction\x18\x05 \x01(\x0c\x12$\n\x07payment\x18\x06 \x01(\x0b\x32\x13.fedcoin.v1.Payment\x12\x14\n\x0c\x63ounterparty\x18\x07 \x01(\x0c\x12\x0e\n\x06\x61mount\x18\x08 \x01(\x12\x12\x0b\n\x03\x66\x65\x65\x18\t \x01(\x04\"\xd2\x01\n\tOrderInfo\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\x12 \n\x05order\x18\x02 \x01(\x0b\x32\x11.fedcoin.v1.Order\x12\x11\n\trequester\x18\x03 \x01(\x0c\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.fedcoin.v1.OrderState\x12\x16\n\x0erounds_settled\x18\x05 \x01(\r\x12\x0e\n\x06\x65scrow\x18\x06 \x01(\x04\x12\x18\n\x10\x63onfirmed_height\x18\x07 \x01(\x04\x12\x15\n\rconfirmations\x18\x08 \x01(\x04\"\\\n\x18SubmitTransactionRequest\x12,\n\x0btransaction\x18\x01 \x01(\x0b\x32\x17.fedcoin.v1.Transaction\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"3\n\x19SubmitTransactionResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x0c\"/\n\x15GetTransactionRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x0c\"C\n\x16GetTransactionResponse\x12)\n\x04info\x18\x01 \x01(\x0b\x32\x1b.fedcoin.v1.TransactionInfo\"$\n\x11GetAccountRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\">\n\x12GetAccountResponse\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x17.fedcoin.v1.AccountInfo\"K\n\x13ListAccountsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x0c\"Z\n\x14ListAccountsResponse\x12)\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x17.fedcoin.v1.AccountInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x0fHistoryPosition\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\"y\n\x12ListHistoryRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12+\n\x06\x62\x65\x66ore\x18\x04 \x01(\x0b\x32\x1b.fedcoin.v1.HistoryPosition\"Y\n\x13ListHistoryResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.fedcoin.v1.HistoryEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\"8\n\x10GetOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.fedcoin.v1.OrderInfo\"I\n\x11ListOrdersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x0c\"T\n\x12ListOrdersResponse\x12%\n\x06orders\x18\x01 \x03(\x0b\x32\x15.fedcoin.v1.OrderInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x12ListMempoolRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x13ListMempoolResponse\x12-\n\x0ctransactions\x18\x01 \x03(\x0b\x32\x17.fedcoin.v1.Transaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*u\n\x10TransactionState\x12!\n\x1dTRANSACTION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19TRANSACTION_STATE_PENDING\x10\x01\x12\x1f\n\x1bTRANSACTION_STATE_CONFIRMED\x10\x02*s\n\nOrderState\x12\x1b\n\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10ORDER_STATE_OPEN\x10\x01\x12\x18\n\x14ORDER_STATE_FINISHED\x10\x02\x12\x18\n\x14ORDER_STATE_REFUNDED\x10\x03\x32\xa3\x05\n\x12TransactionService\x12`\n\x11SubmitTransaction\x12$.fedcoin.v1.SubmitTransactionRequest\x1a%.fedcoin.v1.SubmitTransactionResponse\x12W\n\x0eGetTransaction\x12!.fedcoin.v1.GetTransactionRequest\x1a\".fedcoin.v1.GetTransactionResponse\x12K\n\nGetAccount\x12\x1d.fedcoin.v1.GetAccountRequest\x1a\x1e.fedcoin.v1.GetAccountResponse\x12Q\n\x0cListAccounts\x12\x1f.fedcoin.v1.ListAccountsRequest\x1a .fedcoin.v1.ListAccountsResponse\x12N\n\x0bListHistory\x12\x1e.fedcoin.v1.ListHistoryRequest\x1a\x1f.fedcoin.v1.ListHistoryResponse\x12\x45\n\x08GetOrder\x12\x1b.fedcoin.v1.GetOrderRequest\x1a\x1c.fedcoin.v1.GetOrderResponse\x12K\n\nListOrders\x12\x1d.fedcoin.v1.ListOrdersRequest\x1a\x1e.fedcoin.v1.ListOrdersResponse\x12N\n\x0bListMempool\x12\x1e.fedcoin.v1.ListMempoolRequest\x1a\x1f.fedcoin.v1.ListMempoolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$fedcoin/v1/transaction_service.proto\x12\nfedcoin.v1\x1a\x1c\x66\x65\x64\x63oin/v1/transaction.proto\"e\n\x0b\x41\x63\x63ountInfo\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x0f\n\x07\x62\x61lance\x18\x02 \x01(\x04\x12\r\n\x05nonce\x18\x03 \x01(\x04\x12\x15\n\rpending_nonce\x18\x04 \x01(\x04\x12\x0e\n\x06height\x18\x05 \x01(\x04\"\xb1\x01\n\x0fTransactionInfo\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.fedcoin.v1.TransactionState\x12,\n\x0btransaction\x18\x02 \x01(\x0b\x32\x17.fedcoin.v1.Transaction\x12\r\n\x05\x62lock\x18\x03 \x01(\x0c\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\r\n\x05index\x18\x05 \x01(\r\x12\x15\n\rconfirmations\x18\x06 \x01(\x04\"\xbd\x01\n\x0cHistoryEntry\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x62lock\x18\x03 \x01(\x0c\x12\x11\n\ttimestamp\x18\x04 \x01(\x04\x12\x13\n\x0btransaction\x18\x05 \x01(\x0c\x12$\n\x07payment\x18\x06 \x01(\x0b\x32\x13.fedcoin.v1.Payment\x12\x14\n\x0c\x63ounterparty\x18\x07 \x01(\x0c\x12\x0e\n\x06\x61mount\x18\x08 \x01(\x12\x12\x0b\n\x03\x66\x65\x65\x18\t \x01(\x04\"\xd2\x01\n\tOrderInfo\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\x12 \n\x05order\x18\x02 \x01(\x0b\x32\x11.fedcoin.v1.Order\x12\x11\n\trequester\x18\x03 \x01(\x0c\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.fedcoin.v1.OrderState\x12\x16\n\x0erounds_settled\x18\x05 \x01(\r\x12\x0e\n\x06\x65scrow\x18\x06 \x01(\x04\x12\x18\n\x10\x63onfirmed_height\x18\x07 \x01(\x04\x12\x15\n\rconfirmations\x18\x08 \x01(\x04\"\\\n\x18SubmitTransactionRequest\x12,\n\x0btransaction\x18\x01 \x01(\x0b\x32\x17.fedcoin.v1.Transaction\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"3\n\x19SubmitTransactionResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x0c\"a\n\x1cPropagateTransactionsRequest\x12-\n\x0ctransactions\x18\x01 \x03(\x0b\x32\x17.fedcoin.v1.Transaction\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"P\n\x1dPropagateTransactionsResponse\x12/\n\x07refused\x18\x01 \x03(\x0b\x32\x1e.fedcoin.v1.RefusedTransaction\"3\n\x12RefusedTransaction\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"/\n\x15GetTransactionRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x0c\"C\n\x16GetTransactionResponse\x12)\n\x04info\x18\x01 \x01(\x0b\x32\x1b.fedcoin.v1.TransactionInfo\"$\n\x11GetAccountRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\">\n\x12GetAccountResponse\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x17.fedcoin.v1.AccountInfo\"K\n\x13ListAccountsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x0c\"Z\n\x14ListAccountsResponse\x12)\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x17.fedcoin.v1.AccountInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x0fHistoryPosition\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\"y\n\x12ListHistoryRequest\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12+\n\x06\x62\x65\x66ore\x18\x04 \x01(\x0b\x32\x1b.fedcoin.v1.HistoryPosition\"Y\n\x13ListHistoryResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.fedcoin.v1.HistoryEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\"8\n\x10GetOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.fedcoin.v1.OrderInfo\"I\n\x11ListOrdersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x0c\"T\n\x12ListOrdersResponse\x12%\n\x06orders\x18\x01 \x03(\x0b\x32\x15.fedcoin.v1.OrderInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x12ListMempoolRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x13ListMempoolResponse\x12-\n\x0ctransactions\x18\x01 \x03(\x0b\x32\x17.fedcoin.v1.Transaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*u\n\x10TransactionState\x12!\n\x1dTRANSACTION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19TRANSACTION_STATE_PENDING\x10\x01\x12\x1f\n\x1bTRANSACTION_STATE_CONFIRMED\x10\x02*s\n\nOrderState\x12\x1b\n\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10ORDER_STATE_OPEN\x10\x01\x12\x18\n\x14ORDER_STATE_FINISHED\x10\x02\x12\x18\n\x14ORDER_STATE_REFUNDED\x10\x03\x32\x91\x06\n\x12TransactionService\x12`\n\x11SubmitTransaction\x12$.fedcoin.v1.SubmitTransactionRequest\x1a%.fedcoin.v1.SubmitTransactionResponse\x12l\n\x15PropagateTransactions\x12(.fedcoin.v1.PropagateTransactionsRequest\x1a).fedcoin.v1.PropagateTransactionsResponse\x12W\n\x0eGetTransaction\x12!.fedcoin.v1.GetTransactionRequest\x1a\".fedcoin.v1.GetTransactionResponse\x12K\n\nGetAccount\x12\x1d.fedcoin.v1.GetAccountRequest\x1a\x1e.fedcoin.v1.GetAccountResponse\x12Q\n\x0cListAccounts\x12\x1f.fedcoin.v1.ListAccountsRequest\x1a .fedcoin.v1.ListAccountsResponse\x12N\n\x0bListHistory\x12\x1e.fedcoin.v1.ListHistoryRequest\x1a\x1f.fedcoin.v1.ListHistoryResponse\x12\x45\n\x08GetOrder\x12\x1b.fedcoin.v1.GetOrderRequest\x1a\x1c.fedcoin.v1.GetOrderResponse\x12K\n\nListOrders\x12\x1d.fedcoin.v1.ListOrdersRequest\x1a\x1e.fedcoin.v1.ListOrdersResponse\x12N\n\x0bListMempool\x12\x1e.fedcoin.v1.ListMempoolRequest\x1a\x1f.fedcoin.v1.ListMempoolResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fedcoin.v1.transaction_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRANSACTIONSTATE']._serialized_start=1982
-  _globals['_TRANSACTIONSTATE']._serialized_end=2099
-  _globals['_ORDERSTATE']._serialized_start=2101
-  _globals['_ORDERSTATE']._serialized_end=2216
+  _globals['_TRANSACTIONSTATE']._serialized_start=2216
+  _globals['_TRANSACTIONSTATE']._serialized_end=2333
+  _globals['_ORDERSTATE']._serialized_start=2335
+  _globals['_ORDERSTATE']._serialized_end=2450
   _globals['_ACCOUNTINFO']._serialized_start=82
   _globals['_ACCOUNTINFO']._serialized_end=183
   _globals['_TRANSACTIONINFO']._serialized_start=186
@@ -48,36 +48,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITTRANSACTIONREQUEST']._serialized_end=862
   _globals['_SUBMITTRANSACTIONRESPONSE']._serialized_start=864
   _globals['_SUBMITTRANSACTIONRESPONSE']._serialized_end=915
-  _globals['_GETTRANSACTIONREQUEST']._serialized_start=917
-  _globals['_GETTRANSACTIONREQUEST']._serialized_end=964
-  _globals['_GETTRANSACTIONRESPONSE']._serialized_start=966
-  _globals['_GETTRANSACTIONRESPONSE']._serialized_end=1033
-  _globals['_GETACCOUNTREQUEST']._serialized_start=1035
-  _globals['_GETACCOUNTREQUEST']._serialized_end=1071
-  _globals['_GETACCOUNTRESPONSE']._serialized_start=1073
-  _globals['_GETACCOUNTRESPONSE']._serialized_end=1135
-  _globals['_LISTACCOUNTSREQUEST']._serialized_start=1137
-  _globals['_LISTACCOUNTSREQUEST']._serialized_end=1212
-  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=1214
-  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=1304
-  _globals['_HISTORYPOSITION']._serialized_start=1306
-  _globals['_HISTORYPOSITION']._serialized_end=1354
-  _globals['_LISTHISTORYREQUEST']._serialized_start=1356
-  _globals['_LISTHISTORYREQUEST']._serialized_end=1477
-  _globals['_LISTHISTORYRESPONSE']._serialized_start=1479
-  _globals['_LISTHISTORYRESPONSE']._serialized_end=1568
-  _globals['_GETORDERREQUEST']._serialized_start=1570
-  _globals['_GETORDERREQUEST']._serialized_end=1605
-  _globals['_GETORDERRESPONSE']._serialized_start=1607
-  _globals['_GETORDERRESPONSE']._serialized_end=1663
-  _globals['_LISTORDERSREQUEST']._serialized_start=1665
-  _globals['_LISTORDERSREQUEST']._serialized_end=1738
-  _globals['_LISTORDERSRESPONSE']._serialized_start=1740
-  _globals['_LISTORDERSRESPONSE']._serialized_end=1824
-  _globals['_LISTMEMPOOLREQUEST']._serialized_start=1826
-  _globals['_LISTMEMPOOLREQUEST']._serialized_end=1885
-  _globals['_LISTMEMPOOLRESPONSE']._serialized_start=1887
-  _globals['_LISTMEMPOOLRESPONSE']._serialized_end=1980
-  _globals['_TRANSACTIONSERVICE']._serialized_start=2219
-  _globals['_TRANSACTIONSERVICE']._serialized_end=2894
+  _globals['_PROPAGATETRANSACTIONSREQUEST']._serialized_start=917
+  _globals['_PROPAGATETRANSACTIONSREQUEST']._serialized_end=1014
+  _globals['_PROPAGATETRANSACTIONSRESPONSE']._serialized_start=1016
+  _globals['_PROPAGATETRANSACTIONSRESPONSE']._serialized_end=1096
+  _globals['_REFUSEDTRANSACTION']._serialized_start=1098
+  _globals['_REFUSEDTRANSACTION']._serialized_end=1149
+  _globals['_GETTRANSACTIONREQUEST']._serialized_start=1151
+  _globals['_GETTRANSACTIONREQUEST']._serialized_end=1198
+  _globals['_GETTRANSACTIONRESPONSE']._serialized_start=1200
+  _globals['_GETTRANSACTIONRESPONSE']._serialized_end=1267
+  _globals['_GETACCOUNTREQUEST']._serialized_start=1269
+  _globals['_GETACCOUNTREQUEST']._serialized_end=1305
+  _globals['_GETACCOUNTRESPONSE']._serialized_start=1307
+  _globals['_GETACCOUNTRESPONSE']._serialized_end=1369
+  _globals['_LISTACCOUNTSREQUEST']._serialized_start=1371
+  _globals['_LISTACCOUNTSREQUEST']._serialized_end=1446
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=1448
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=1538
+  _globals['_HISTORYPOSITION']._serialized_start=1540
+  _globals['_HISTORYPOSITION']._serialized_end=1588
+  _globals['_LISTHISTORYREQUEST']._serialized_start=1590
+  _globals['_LISTHISTORYREQUEST']._serialized_end=1711
+  _globals['_LISTHISTORYRESPONSE']._serialized_start=1713
+  _globals['_LISTHISTORYRESPONSE']._serialized_end=1802
+  _globals['_GETORDERREQUEST']._serialized_start=1804
+  _globals['_GETORDERREQUEST']._serialized_end=1839
+  _globals['_GETORDERRESPONSE']._serialized_start=1841
+  _globals['_GETORDERRESPONSE']._serialized_end=1897
+  _globals['_LISTORDERSREQUEST']._serialized_start=1899
+  _globals['_LISTORDERSREQUEST']._serialized_end=1972
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1974
+  _globals['_LISTORDERSRESPONSE']._serialized_end=2058
+  _globals['_LISTMEMPOOLREQUEST']._serialized_start=2060
+  _globals['_LISTMEMPOOLREQUEST']._serialized_end=2119
+  _globals['_LISTMEMPOOLRESPONSE']._serialized_start=2121
+  _globals['_LISTMEMPOOLRESPONSE']._serialized_end=2214
+  _globals['_TRANSACTIONSERVICE']._serialized_start=2453
+  _globals['_TRANSACTIONSERVICE']._serialized_end=3238
 # @@protoc_insertion_point(module_scope)

@@ -114,6 +114,28 @@ class SubmitTransactionResponse(_message.Message):
     transaction_id: bytes
     def __init__(self, transaction_id: _Optional[bytes] = ...) -> None: ...
 
+class PropagateTransactionsRequest(_message.Message):
+    __slots__ = ("transactions", "request_id")
+    TRANSACTIONS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    transactions: _containers.RepeatedCompositeFieldContainer[_transaction_pb2.Transaction]
+    request_id: str
+    def __init__(self, transactions: _Optional[_Iterable[_Union[_transaction_pb2.Transaction, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class PropagateTransactionsResponse(_message.Message):
+    __slots__ = ("refused",)
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    refused: _containers.RepeatedCompositeFieldContainer[RefusedTransaction]
+    def __init__(self, refused: _Optional[_Iterable[_Union[RefusedTransaction, _Mapping]]] = ...) -> None: ...
+
+class RefusedTransaction(_message.Message):
+    __slots__ = ("index", "reason")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    reason: str
+    def __init__(self, index: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
 class GetTransactionRequest(_message.Message):
     __slots__ = ("transaction_id",)
     TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]

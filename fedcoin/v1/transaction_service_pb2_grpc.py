@@ -40,6 +40,11 @@ class TransactionServiceStub(object):
                 request_serializer=fedcoin_dot_v1_dot_transaction__service__pb2.SubmitTransactionRequest.SerializeToString,
                 response_deserializer=fedcoin_dot_v1_dot_transaction__service__pb2.SubmitTransactionResponse.FromString,
                 _registered_method=True)
+        self.PropagateTransactions = channel.unary_unary(
+                '/fedcoin.v1.TransactionService/PropagateTransactions',
+                request_serializer=fedcoin_dot_v1_dot_transaction__service__pb2.PropagateTransactionsRequest.SerializeToString,
+                response_deserializer=fedcoin_dot_v1_dot_transaction__service__pb2.PropagateTransactionsResponse.FromString,
+                _registered_method=True)
         self.GetTransaction = channel.unary_unary(
                 '/fedcoin.v1.TransactionService/GetTransaction',
                 request_serializer=fedcoin_dot_v1_dot_transaction__service__pb2.GetTransactionRequest.SerializeToString,
@@ -83,6 +88,13 @@ class TransactionServiceServicer(object):
 
     def SubmitTransaction(self, request, context):
         """Hands in a transaction for the mempool. Idempotent: known by its id, which covers everything but the signature.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PropagateTransactions(self, request, context):
+        """Relays transactions from node to node. Each is judged by itself, as SubmitTransaction would.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,6 +156,11 @@ def add_TransactionServiceServicer_to_server(servicer, server):
                     servicer.SubmitTransaction,
                     request_deserializer=fedcoin_dot_v1_dot_transaction__service__pb2.SubmitTransactionRequest.FromString,
                     response_serializer=fedcoin_dot_v1_dot_transaction__service__pb2.SubmitTransactionResponse.SerializeToString,
+            ),
+            'PropagateTransactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.PropagateTransactions,
+                    request_deserializer=fedcoin_dot_v1_dot_transaction__service__pb2.PropagateTransactionsRequest.FromString,
+                    response_serializer=fedcoin_dot_v1_dot_transaction__service__pb2.PropagateTransactionsResponse.SerializeToString,
             ),
             'GetTransaction': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTransaction,
@@ -209,6 +226,33 @@ class TransactionService(object):
             '/fedcoin.v1.TransactionService/SubmitTransaction',
             fedcoin_dot_v1_dot_transaction__service__pb2.SubmitTransactionRequest.SerializeToString,
             fedcoin_dot_v1_dot_transaction__service__pb2.SubmitTransactionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PropagateTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fedcoin.v1.TransactionService/PropagateTransactions',
+            fedcoin_dot_v1_dot_transaction__service__pb2.PropagateTransactionsRequest.SerializeToString,
+            fedcoin_dot_v1_dot_transaction__service__pb2.PropagateTransactionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,7 +63,7 @@ def others_estimate(
         MINERS[miner].public_key,
         time,
         tuple(int(value) for value in leaves.sum(axis=0)),
-        merkle_root([encode_leaf(row) for row in leaves]),
+        merkle_root([encode_leaf(row) for row in np.cumsum(leaves, axis=0)]),
         NOW,
         b"",
     )
@@ -174,7 +174,7 @@ def test_alg1_line13_s_and_time_are_broadcast_after_they_are_stored() -> None:
     estimate = send.estimate
     assert estimate.time == 5
     assert estimate.total == tuple(int(value) for value in leaves.sum(axis=0))
-    assert estimate.leaf_root == merkle_root([encode_leaf(leaf) for leaf in leaves])
+    assert estimate.leaf_root == merkle_root([encode_leaf(sums) for sums in np.cumsum(leaves, axis=0)])
     assert estimate.opened_at == NOW
     estimate.verify(posap.chain.chain_id)
 

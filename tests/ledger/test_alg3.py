@@ -11,7 +11,7 @@ from fedcoin.core.transaction import PaymentKind, escrow_address
 from fedcoin.ledger.accounts import get_account
 from fedcoin.ledger.orders import OrderStatus, get_order, open_orders, orders
 from fedcoin.ledger.problems import last_problem
-from fedcoin.ledger.settlement import client_payouts, due_payments, settlement_payments, verify_payments
+from fedcoin.ledger.settlement import client_payouts, settlement_payments, verify_payments
 
 WINNER = "miner1"
 
@@ -162,8 +162,7 @@ def test_averaged_s_of_another_length_is_refused(world):
 @pytest.mark.parametrize("tamper", ["missing", "a unit less", "a unit more", "other payee", "swapped", "doubled"])
 def test_a_block_whose_payments_differ_in_anything_is_refused(world, index, tamper):
     task = world.task(world.place())
-    winner = world.key(WINNER).public_key
-    due = due_payments(world.state, task, (1, 2, 4), winner, world.timestamp + 1)
+    due = world.due(world.timestamp + 1, task, (1, 2, 4), WINNER)
     assert len(due) == 5
     item = due[index]
     replacement = {
@@ -175,17 +174,16 @@ def test_a_block_whose_payments_differ_in_anything_is_refused(world, index, tamp
         "doubled": (item, item),
     }[tamper]
     found = due[:index] + replacement + due[index + 1 :]
-    verify_payments(world.state, due, task, (1, 2, 4), winner, world.timestamp + 1)
+    verify_payments(due, due)
     with pytest.raises(SettlementMismatch, match="should be"):
-        verify_payments(world.state, found, task, (1, 2, 4), winner, world.timestamp + 1)
+        verify_payments(found, due)
 
 
 def test_payments_without_a_task_are_refused(world):
     task = world.task(world.place())
-    winner = world.key(WINNER).public_key
-    due = due_payments(world.state, task, (1, 2, 4), winner, world.timestamp + 1)
+    due = world.due(world.timestamp + 1, task, (1, 2, 4), WINNER)
     with pytest.raises(SettlementMismatch, match="should be absent"):
-        verify_payments(world.state, due, None, (), winner, world.timestamp + 1)
+        verify_payments(due, world.due(world.timestamp + 1))
 
 
 def test_orders_are_listed_by_sequence(world):

@@ -4,8 +4,10 @@ import pytest
 
 from fedcoin.core.errors import InvalidGenesis
 from fedcoin.core.genesis import Allocation
+from fedcoin.core.keys import address_of
 from fedcoin.core.params import MAX_SUPPLY
 from fedcoin.core.task import Sampler
+from fedcoin.core.transaction import bond_address
 from fedcoin.ledger.accounts import Account, all_accounts
 from fedcoin.ledger.genesis import genesis_state
 from fedcoin.ledger.miners import active_miners
@@ -15,7 +17,12 @@ from fedcoin.ledger.state import supply
 
 def test_genesis_state_holds_allocations_miners_and_problem(world):
     state = genesis_state(world.genesis)
-    assert dict(all_accounts(state)) == {item.address: Account(item.amount, 0) for item in world.genesis.allocations}
+    bond = world.params.miner_bond
+    held = {item.address: item.amount for item in world.genesis.allocations}
+    for key in world.genesis.miners:
+        held[address_of(key)] -= bond
+        held[bond_address(key)] = bond
+    assert dict(all_accounts(state)) == {address: Account(amount, 0) for address, amount in held.items()}
     assert {miner.public_key for miner in active_miners(state, world.params)} == set(world.genesis.miners)
     assert last_problem(state) == world.genesis.problem
     assert supply(state) == world.supply
@@ -27,7 +34,8 @@ def test_same_genesis_same_root(world):
 
 def test_supply_may_be_the_largest_and_not_more(world):
     address, other = world.address("alice"), world.address("bob")
-    largest = replace(world.genesis, allocations=(Allocation(address, MAX_SUPPLY - 1), Allocation(other, 1)))
+    unbonded = replace(world.genesis, params=replace(world.params, miner_bond=0))
+    largest = replace(unbonded, allocations=(Allocation(address, MAX_SUPPLY - 1), Allocation(other, 1)))
     assert supply(genesis_state(largest)) == MAX_SUPPLY
     over = replace(world.genesis, allocations=(Allocation(address, MAX_SUPPLY), Allocation(other, 1)))
     with pytest.raises(InvalidGenesis, match="largest supply"):
@@ -43,6 +51,7 @@ def test_genesis_with_broken_lists_is_refused(world):
         (replace(genesis, allocations=(Allocation(alice, 0),)), "0 units"),
         (replace(genesis, allocations=(Allocation(alice, -1),)), "out of range"),
         (replace(genesis, allocations=(Allocation(b"short", 1),)), "out of range"),
+        (replace(genesis, allocations=genesis.allocations[:-1]), f"{genesis.miners[-1].hex()} has 0 units"),
         (replace(genesis, miners=genesis.miners[:1]), "fewer than 2"),
         (replace(genesis, miners=genesis.miners[:1] * 2), "twice"),
         (replace(genesis, miners=(*genesis.miners, bytes(33))), "compressed point"),
@@ -72,6 +81,8 @@ def test_genesis_with_broken_lists_is_refused(world):
         {"inactive_after": 0},
         {"finality_depth": 0},
         {"min_fee": 2**63},
+        {"miner_bond": 2**63},
+        {"bond_blocks": 9},
         {"max_block_bytes": 1000},
         {"max_blob_bytes": 0},
         {"max_transactions": 0},

@@ -13,8 +13,11 @@ from fedcoin.core.errors import (
     SenderLimitExceeded,
     TransactionKnown,
 )
-from fedcoin.core.transaction import TRANSACTION, MinerRegistration
+from fedcoin.core.fraud import FraudVote
+from fedcoin.core.transaction import TRANSACTION, MinerLeave, MinerRegistration
+from fedcoin.ledger import mempool
 from fedcoin.ledger.mempool import MAX_NONCE_GAP, MAX_PER_SENDER, Mempool
+from tests.support.accusations import double_sign_of, report_of
 
 
 @pytest.fixture
@@ -234,3 +237,110 @@ def test_many_replacements_do_not_make_the_pool_grow(world):
 def test_a_pool_holds_something(world):
     with pytest.raises(ValueError, match="at least 1"):
         Mempool(world.chain_id, world.params, 0)
+
+
+def test_bonds_count_among_what_a_sender_can_pay(world, pool):
+    everything = world.balance("alice") - world.params.miner_bond - 20
+    registration = world.sign("alice", MinerRegistration("a"), nonce=1)
+    add(world, pool, world.transfer("alice", "bob", everything + 1, nonce=0))
+    with pytest.raises(InsufficientFunds):
+        add(world, pool, registration)
+    add(world, pool, world.transfer("alice", "bob", everything, fee=11, nonce=0))
+    with pytest.raises(InsufficientFunds):
+        add(world, pool, registration)
+    world.block(world.transfer("carol", "alice", 1))
+    add(world, pool, registration)
+    assert len(select(world, pool)) == 2
+
+
+def test_revalidate_drops_what_a_conviction_has_made_pointless(world, pool):
+    made = report_of(world.key("miner2"), world.chain_id)
+    world.block(world.sign("miner0", made))
+    evidence = double_sign_of(world.key("miner2"), world.chain_id)
+    waiting = (
+        world.sign("miner1", FraudVote(made.id(world.chain_id))),
+        world.sign("miner2", MinerLeave()),
+        world.sign("bob", evidence),
+    )
+    add(world, pool, *waiting)
+    assert select(world, pool) == waiting[:1], "the vote convicts, and the others have become pointless"
+    world.block(world.sign("alice", evidence))
+    assert set(pool.revalidate(world.state, world.timestamp)) == {each.id(world.chain_id) for each in waiting}
+
+
+def test_of_two_double_signatures_of_one_miner_a_block_takes_the_better_paid(world, pool):
+    one, two = (double_sign_of(world.key("miner2"), world.chain_id, height) for height in (1, 2))
+    cheap, dear = world.sign("alice", one, fee=10), world.sign("bob", two, fee=20)
+    add(world, pool, cheap, dear)
+    assert select(world, pool) == (dear,)
+
+
+def test_transactions_behind_gaps_of_nonces_keep_out_nobody_whatever_they_would_pay(world):
+    """Nobody pays for them as long as the gap is not filled, so for nothing they would keep out votes with the least
+    fee."""
+    pool = Mempool(world.chain_id, world.params, 5)
+    waiting = [world.transfer("alice", "bob", 1, fee=100 + nonce, nonce=nonce) for nonce in (1, 2, 3)]
+    others = [world.transfer("carol", "bob", 1, fee=9, nonce=nonce) for nonce in (0, 1)]
+    add(world, pool, *waiting, *others)
+    with pytest.raises(MempoolFull, match="before this one first"):
+        add(world, pool, world.transfer("bob", "carol", 1, fee=1000, nonce=1))
+    cheap = [world.transfer("bob", "carol", 1, fee=5, nonce=nonce) for nonce in (0, 1, 2)]
+    for place, transaction in enumerate(cheap):
+        add(world, pool, transaction)
+        assert set(pool.transactions()) == {*waiting[place + 1 :], *others, *cheap[: place + 1]}
+    with pytest.raises(MempoolFull, match="a fee of 5 units"):
+        add(world, pool, world.transfer("requester", "carol", 1, fee=5))
+
+
+def test_a_gap_that_is_filled_protects_what_was_behind_it(world):
+    pool = Mempool(world.chain_id, world.params, 4)
+    late, first = (world.transfer("alice", "bob", 1, fee=50, nonce=nonce) for nonce in (1, 0))
+    other = world.transfer("requester", "bob", 1, fee=60, nonce=3)
+    carols = [world.transfer("carol", "bob", 1, fee=40, nonce=nonce) for nonce in (0, 1)]
+    add(world, pool, late, other, *carols)
+    add(world, pool, first)
+    assert set(pool.transactions()) == {late, first, *carols}
+    with pytest.raises(MempoolFull, match="a fee of 40 units"):
+        add(world, pool, world.transfer("bob", "carol", 1, fee=10))
+
+
+def test_what_comes_behind_a_gap_later_makes_room_too(world):
+    pool = Mempool(world.chain_id, world.params, 2)
+    add(world, pool, world.transfer("alice", "bob", 1, fee=50, nonce=1), world.transfer("carol", "bob", 1, fee=40))
+    add(world, pool, world.transfer("bob", "carol", 1, fee=10))
+    pool.revalidate(world.state, world.timestamp)
+    assert len(pool) == 2
+    with pytest.raises(MempoolFull, match="a fee of 10 units"):
+        add(world, pool, world.transfer("requester", "carol", 1, fee=10))
+    world.block(world.transfer("carol", "bob", 1, fee=40))
+    pool.revalidate(world.state, world.timestamp)
+    add(world, pool, world.transfer("alice", "bob", 1, fee=50, nonce=1))
+    newest = world.transfer("requester", "carol", 1, fee=10)
+    add(world, pool, newest)
+    assert len(pool) == 2
+    assert newest in pool.transactions()
+
+
+def test_reports_and_double_signatures_take_no_more_than_their_share(world, pool, monkeypatch):
+    """They are a hundred times as large as others, and of many double signatures of one miner one pays its fee."""
+    monkeypatch.setattr(mempool, "MAX_EVIDENCE", 3)
+    evidence = [double_sign_of(world.key("miner2"), world.chain_id, height) for height in range(1, 7)]
+    first = [world.sign("alice", evidence[index], fee=20, nonce=nonce) for index, nonce in ((0, 0), (1, 2))]
+    add(world, pool, *first, world.sign("bob", evidence[2], fee=10))
+    dear = world.sign("carol", evidence[3], fee=15)
+    add(world, pool, dear)  # in place of the one behind a gap, although that would pay more
+    assert first[1] not in pool.transactions()
+    with pytest.raises(MempoolFull, match="3 reports"):
+        add(world, pool, world.sign("requester", evidence[4], fee=10))
+    with pytest.raises(MempoolFull, match="3 reports"):
+        add(world, pool, world.sign("requester", evidence[4], fee=100, nonce=1))
+    dearer = world.sign("requester", evidence[4], fee=11)
+    add(world, pool, dearer, world.transfer("bob", "carol", 1))
+    assert {first[0], dear, dearer} < set(pool.transactions())
+    assert len(pool) == 4
+    replaced = world.sign("carol", evidence[5], fee=30)
+    add(world, pool, replaced)
+    world.block(first[0])
+    pool.revalidate(world.state, world.timestamp)
+    assert len(pool) == 1, "the miner is convicted, and the rest is worth nothing"
+    assert not pool._evidence

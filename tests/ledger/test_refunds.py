@@ -5,7 +5,7 @@ from fedcoin.core.transaction import PaymentKind, Transfer, escrow_address
 from fedcoin.ledger import settlement
 from fedcoin.ledger.accounts import get_account
 from fedcoin.ledger.orders import OrderStatus, get_order, mark_refunded, open_orders, settle_round
-from fedcoin.ledger.settlement import due_payments, refund_payments, verify_payments
+from fedcoin.ledger.settlement import refund_payments, verify_payments
 
 
 def test_refund_is_due_only_after_the_expiry(world):
@@ -54,7 +54,7 @@ def test_refunds_come_by_order_sequence_and_before_the_settlement(world):
     early = world.place(expiry=world.timestamp + 40_000)
     live = world.place(expiry=world.timestamp + 90_000)
     timestamp = world.timestamp + 60_000
-    payments = due_payments(world.state, world.task(live), (1, 1, 1), world.key("miner0").public_key, timestamp)
+    payments = world.due(timestamp, world.task(live), (1, 1, 1))
     assert [item.order for item in payments[:2]] == [late, early]
     assert [item.kind for item in payments[:3]] == [PaymentKind.REFUND, PaymentKind.REFUND, PaymentKind.WINNER]
     world.block(task=world.task(live), averaged=(1, 1, 1), timestamp=timestamp)
@@ -64,14 +64,7 @@ def test_refunds_come_by_order_sequence_and_before_the_settlement(world):
 def test_block_that_leaves_out_a_refund_is_refused(world):
     order_id = world.place()
     with pytest.raises(SettlementMismatch, match="should be REFUND of 1000 units"):
-        verify_payments(
-            world.state,
-            (),
-            None,
-            (),
-            world.key("miner0").public_key,
-            get_order(world.state, order_id).order.expiry + 1,
-        )
+        verify_payments((), world.due(get_order(world.state, order_id).order.expiry + 1))
 
 
 def test_units_sent_to_the_escrow_by_mistake_come_back_with_the_refund(world):

@@ -7,14 +7,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from fedcoin.core.errors import FedCoinError
-from fedcoin.core.transaction import MinerRegistration, Schedule, escrow_address
+from fedcoin.core.fraud import FraudVote
+from fedcoin.core.transaction import MinerLeave, MinerRegistration, Schedule, bond_address, escrow_address
 from fedcoin.ledger.accounts import get_account
+from fedcoin.ledger.fraud import open_cases
 from fedcoin.ledger.mempool import Mempool
+from fedcoin.ledger.miners import MinerStanding, miners
 from fedcoin.ledger.orders import OrderStatus, open_orders, orders
 from fedcoin.ledger.prices import round_prices
 from fedcoin.ledger.state import supply
+from tests.support.accusations import double_sign_of, report_of
 
 PEOPLE = st.sampled_from(["requester", "server", "alice", "bob", "carol", "miner0", "dora"])
+MINERS = st.sampled_from(["miner0", "miner1", "miner2", "alice", "dora"])
 WINNERS = st.sampled_from(["miner0", "miner1", "miner2"])
 VALUES = st.integers(-(10**15), 10**15)
 
@@ -88,6 +93,32 @@ def test_supply_is_constant_and_undo_exact_under_any_blocks(new_world):
         def register(self, name):
             self.block(self.world.sign(name, MinerRegistration(name)))
 
+        @precondition(lambda self: self.world.height % 6 == 0)
+        @rule(name=MINERS)
+        def leave(self, name):
+            self.block(self.world.sign(name, MinerLeave()))
+
+        @rule(
+            reporter=MINERS,
+            accused=MINERS,
+            index=st.integers(0, 4),
+            voters=st.permutations(["miner0", "miner1", "miner2", "alice", "dora"]),
+            ordered=st.booleans(),
+        )
+        def accuse(self, reporter, accused, index, voters, ordered):
+            order_ids = [record.order_id for record in orders(self.world.state)]
+            order_id = order_ids[-1] if ordered and order_ids else None
+            made = report_of(self.world.key(accused), self.world.chain_id, index, order_id)
+            self.block(self.world.sign(reporter, made))
+            for voter in voters[:3]:
+                self.block(self.world.sign(voter, FraudVote(made.id(self.world.chain_id))))
+
+        @precondition(lambda self: self.world.height % 7 == 0)
+        @rule(sender=PEOPLE, signer=MINERS, height=st.integers(1, 3))
+        def double_sign(self, sender, signer, height):
+            evidence = double_sign_of(self.world.key(signer), self.world.chain_id, height)
+            self.block(self.world.sign(sender, evidence))
+
         @rule(
             sender=PEOPLE,
             recipient=PEOPLE,
@@ -127,6 +158,11 @@ def test_supply_is_constant_and_undo_exact_under_any_blocks(new_world):
                 unsettled = round_prices(record.order)[record.rounds_settled :]
                 is_open = record.state is OrderStatus.OPEN
                 assert held == (sum(prices.total for prices in unsettled) if is_open else 0)
+            unpaid = {case.accused for case in open_cases(world.state) if case.decided}
+            for miner in miners(world.state):
+                bonded = miner.standing is not MinerStanding.CONVICTED or miner.public_key in unpaid
+                bond = get_account(world.state, bond_address(miner.public_key)).balance
+                assert bond == (world.params.miner_bond if bonded else 0)
 
     run_state_machine_as_test(
         Chain,

@@ -162,7 +162,7 @@ def test_order_must_expire_after_the_block(world):
     order = world.order(expiry=world.timestamp)
     refused(world, world.sign("requester", order), OrderExpired, "later expiry")
     refused(world, world.sign("requester", world.order(expiry=0)), OrderExpired)
-    verify_in_state(world.state, world.sign("requester", order), world.timestamp - 1)
+    verify_in_state(world.state, world.sign("requester", order), world.chain_id, world.params, world.timestamp - 1)
 
 
 def test_two_orders_with_the_same_terms_have_escrows_of_their_own(world):

@@ -7,10 +7,11 @@ from fedcoin.core.errors import LeafMismatch, MalformedLeaf
 from fedcoin.core.merkle import EMPTY_ROOT, merkle_root, verify_consistency, verify_inclusion
 from fedcoin.core.params import MAX_ITERATIONS, UTILITY_SCALE
 from fedcoin.core.task import Baseline, Utility
-from fedcoin.shapley.leaves import MAX_MARGINAL, LeafLog, decode_leaf, encode_leaf
+from fedcoin.shapley.leaves import MAX_MARGINAL, LeafLog, checked_row, decode_leaf, encode_leaf, step_between
 from fedcoin.shapley.tolerance import check_leaf
 
 ROWS = np.random.default_rng(5).integers(-MAX_MARGINAL, MAX_MARGINAL, size=(13, 4), endpoint=True)
+SUMS = np.cumsum(ROWS, axis=0)
 ORDER = (2, 0, 3, 1)
 
 
@@ -26,16 +27,57 @@ def test_a_leaf_is_k_big_endian_signed_integers():
     assert encode_leaf(np.array([1, -2])) == encode_leaf((1, -2))
 
 
-@pytest.mark.parametrize("leaf", [[MAX_MARGINAL + 1], [-MAX_MARGINAL - 1], [-(2**63)], [2**63], [2**70], [1.0], [[1]]])
-def test_what_is_no_marginal_contribution_is_refused(leaf):
+@pytest.mark.parametrize("leaf", [[2**63], [2**70], [1.0], [[1]], [-(2**63) - 1]])
+def test_what_is_no_row_of_64_bit_integers_is_no_leaf(leaf):
     with pytest.raises(MalformedLeaf):
         encode_leaf(leaf)
 
 
-@pytest.mark.parametrize("data", [b"", bytes(15), bytes(17), b"\x80" + bytes(15), b"\x7f" * 16])
-def test_hostile_leaf_bytes_are_refused(data):
+@pytest.mark.parametrize("row", [[MAX_MARGINAL + 1], [-MAX_MARGINAL - 1], [-(2**63)], [2**63], [2**70], [1.0], [[1]]])
+def test_what_is_no_marginal_contribution_is_refused(row):
+    with pytest.raises(MalformedLeaf):
+        checked_row(row)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(15), bytes(17)])
+def test_leaf_bytes_of_another_length_are_refused(data):
     with pytest.raises(MalformedLeaf):
         decode_leaf(data, 2)
+
+
+def test_neighbouring_leaves_give_the_marginal_contributions_of_an_iteration():
+    log = filled()
+    for index in range(log.time):
+        before = log.encoded(index - 1) if index else None
+        assert step_between(before, log.encoded(index), index, 4) == log.step(index) == tuple(ROWS[index].tolist())
+
+
+LOW, HIGH = -(2**63), 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("before", "sums", "index"),
+    [
+        ([0], [MAX_MARGINAL + 1], 1),
+        ([0], [-MAX_MARGINAL - 1], 1),
+        ([LOW], [HIGH], 2**20),  # wraps to −1
+        ([HIGH], [LOW], 2**20),  # wraps to 1
+        ([HIGH], [HIGH], 2**20 - 1),  # no step, but more than all iterations together
+        ([2 * MAX_MARGINAL], [2 * MAX_MARGINAL + 1], 1),
+        (None, [LOW], 0),
+        (None, [MAX_MARGINAL + 1], 0),
+        ([0, 0], [0], 1),
+        ([0], [0, 0], 1),
+    ],
+)
+def test_hostile_neighbours_give_no_step(before, sums, index):
+    with pytest.raises(MalformedLeaf):
+        step_between(None if before is None else encode_leaf(before), encode_leaf(sums), index, 1)
+
+
+def test_the_largest_step_is_one():
+    assert step_between(encode_leaf([0]), encode_leaf([MAX_MARGINAL]), 1, 1) == (MAX_MARGINAL,)
+    assert step_between(encode_leaf([MAX_MARGINAL]), encode_leaf([2 * MAX_MARGINAL]), 1, 1) == (MAX_MARGINAL,)
 
 
 def test_alg1_lines_1_and_2_an_empty_log_has_zero_total_and_time():
@@ -52,10 +94,26 @@ def test_alg1_lines_11_and_12_total_and_time_count_the_leaves():
     assert all(type(value) is int for value in log.total)
 
 
+def test_a_leaf_is_the_sum_of_its_iterations_and_all_before_and_the_last_is_the_total():
+    log = filled()
+    assert [decode_leaf(log.encoded(index), 4) for index in range(13)] == [tuple(row) for row in SUMS.tolist()]
+    assert log.total == decode_leaf(log.encoded(12), 4)
+
+
+def test_a_log_is_the_same_however_its_rows_come():
+    rows = np.random.default_rng(6).integers(-9, 9, size=(2_500, 3))
+    at_once, in_parts = LeafLog(3), LeafLog(3)
+    at_once.extend(rows)
+    for part in (rows[:1], rows[1:1_030], rows[1_030:1_030], rows[1_030:2_048], rows[2_048:]):
+        in_parts.extend(part)
+    assert (in_parts.root(), in_parts.total, in_parts.time) == (at_once.root(), at_once.total, 2_500)
+    assert all(in_parts.step(index) == tuple(rows[index].tolist()) for index in (0, 1_023, 1_024, 2_047, 2_048, 2_499))
+
+
 def test_the_root_is_the_merkle_root_of_the_encoded_leaves():
     log = filled()
-    assert log.root() == merkle_root(encode_leaf(row) for row in ROWS)
-    assert log.root(5) == merkle_root(encode_leaf(row) for row in ROWS[:5])
+    assert log.root() == merkle_root(encode_leaf(row) for row in SUMS)
+    assert log.root(5) == merkle_root(encode_leaf(row) for row in SUMS[:5])
 
 
 def test_every_leaf_of_every_size_has_a_proof():
@@ -71,13 +129,10 @@ def test_a_later_estimate_provably_extends_an_earlier_one():
         verify_consistency(old, log.root(old), log.time, log.root(), log.consistency(old, log.time))
 
 
-def test_rows_come_back_as_they_went_in():
-    log = filled()
-    assert (log.rows(3, 6) == ROWS[3:6]).all()
-    assert log.rows().dtype == np.int64
-    assert log.leaf(7) == tuple(ROWS[7].tolist())
+@pytest.mark.parametrize("index", [-1, 13])
+def test_a_leaf_that_is_not_there_is_refused(index):
     with pytest.raises(IndexError):
-        log.encoded(-1)
+        filled().encoded(index)
 
 
 @pytest.mark.parametrize("rows", [ROWS[:, :3], ROWS.astype(float), ROWS[0], np.full((1, 4), MAX_MARGINAL + 1)])
@@ -112,9 +167,17 @@ def shifted(prefix_differences, order=ORDER, leaf=TRUE):
     return changed
 
 
-def accepts(claimed, recomputed=TRUE, order=ORDER, utility=Utility.ACCURACY, samples=SAMPLES, baseline=Baseline.ZERO):
+def accepts(
+    claimed,
+    recomputed=TRUE,
+    order=ORDER,
+    utility=Utility.ACCURACY,
+    samples=SAMPLES,
+    baseline=Baseline.ZERO,
+    factor=1,
+):
     try:
-        check_leaf(claimed, recomputed, order, utility, samples, baseline)
+        check_leaf(claimed, recomputed, order, utility, samples, baseline, factor)
     except LeafMismatch:
         return False
     return True
@@ -182,6 +245,25 @@ def test_loss_tolerance_doubles_where_the_baseline_is_computed_too():
     kind = {"utility": Utility.NEGATIVE_LOSS, "baseline": Baseline.STARTING_MODEL}
     assert accepts(shifted([2 * small] * 4), **kind)
     assert not accepts(shifted([2 * small + 1, 0, 0, 0]), **kind)
+
+
+@pytest.mark.parametrize("baseline", Baseline)
+def test_a_factor_multiplies_all_that_is_tolerated(baseline):
+    """Accuracy: 4 answers and 1 unit a prefix; the common shift of 2 answers, and 2 units, with STARTING_MODEL."""
+    shift, units = (2, 2) if baseline is Baseline.STARTING_MODEL else (0, 1)
+    for factor in (1, 2, 3):
+        common = [factor * shift * SAMPLE] * 4
+        largest = common[0] + 4 * factor * SAMPLE + 4 * factor * units
+        assert accepts(shifted([largest, *common[1:]]), baseline=baseline, factor=factor)
+        assert not accepts(shifted([largest + 1, *common[1:]]), baseline=baseline, factor=factor)
+
+
+def test_a_factor_multiplies_the_tolerance_of_losses():
+    small = UTILITY_SCALE // 10_000
+    for factor in (1, 2):
+        kind = {"utility": Utility.NEGATIVE_LOSS, "factor": factor}
+        assert accepts(shifted([0, 0, factor * small, 0]), **kind)
+        assert not accepts(shifted([0, 0, factor * small + 1, 0]), **kind)
 
 
 @pytest.mark.parametrize("claimed", [[1, 2, 3], [1, 2, 3, 4, 5], [2**70, 0, 0, 0], [-(2**63), 0, 0, 0], []])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -31,6 +32,7 @@ def make_problem(clients: int, label: str = "game") -> Problem:
     )
 
 
+@lru_cache(maxsize=4096)
 def worth(coalition: tuple[int, ...], clients: int) -> int:
     """Saturating: each client finds a share of what the others have missed; the last one spoils what it joins."""
     if not coalition:
@@ -45,14 +47,19 @@ def play(info: RaceInfo, start: int, count: int) -> Leaves:
     return recompute(info.race, info.miner, range(start, start + count), info.problem.clients)
 
 
+@lru_cache(maxsize=4096)
+def marginals(order: tuple[int, ...], clients: int) -> tuple[int, ...]:
+    """What each client adds when they join in this order."""
+    row = [0] * clients
+    before = 0
+    for place, client in enumerate(order):
+        after = worth(order[: place + 1], clients)
+        row[client] = after - before
+        before = after
+    return tuple(row)
+
+
 def recompute(race: bytes, miner: bytes, indices: range | tuple[int, ...], clients: int) -> Leaves:
     """The leaves of given iterations of anyone."""
-    rows = np.zeros((len(indices), clients), dtype=np.int64)
-    for row, index in zip(rows, indices, strict=True):
-        before = 0
-        order = permutation(race, miner, index, clients)
-        for place, client in enumerate(order):
-            after = worth(order[: place + 1], clients)
-            row[client] = after - before
-            before = after
-    return rows
+    rows = [marginals(permutation(race, miner, index, clients), clients) for index in indices]
+    return np.array(rows, dtype=np.int64).reshape(len(rows), clients)

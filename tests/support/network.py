@@ -28,11 +28,11 @@ from fedcoin.consensus.messages import (
     SendTransaction,
     StartAudit,
     StartRace,
+    StartTrial,
     StopRace,
     StoreBlock,
     StoreLeaves,
     Tick,
-    Verdict,
 )
 from fedcoin.consensus.posap import PoSap, PoSapSettings
 from fedcoin.core.errors import FedCoinError
@@ -40,13 +40,15 @@ from fedcoin.core.estimate import Estimate
 from fedcoin.core.genesis import Allocation, Genesis
 from fedcoin.core.keys import PrivateKey
 from fedcoin.core.params import UNITS_PER_FDC, UTILITY_SCALE, ChainParams
-from fedcoin.core.task import Aggregation, Baseline, Contributor, RaceKind, Sampler, Task, Utility, sign_task
+from fedcoin.core.task import Aggregation, Baseline, Contributor, Problem, RaceKind, Sampler, Task, Utility, sign_task
 from fedcoin.core.transaction import Order, Schedule, sign_transaction
 from fedcoin.ledger.accounts import get_account
 from fedcoin.ledger.orders import get_order
 from fedcoin.ledger.prices import round_prices
+from fedcoin.shapley.leaves import LeafLog
 from tests.support.game import MODEL, make_problem, recompute
 from tests.support.memory_storage import MemoryStorage
+from tests.support.trials import AnyLeaves, Recompute, audited, tried
 
 START = 1_800_000_000_000
 REQUESTER = PrivateKey(b"\x51" * 32)
@@ -70,6 +72,8 @@ PARAMS = ChainParams(
     finality_depth=20,
     heartbeat_ms=0,
     min_fee=1,
+    miner_bond=0,
+    bond_blocks=20,
     max_block_bytes=4 << 20,
     max_blob_bytes=64 << 20,
     max_transactions=1000,
@@ -101,7 +105,8 @@ class Node:
     """Milliseconds per iteration."""
     alive: bool = True
     race: StartRace | None = None
-    forge: Callable[[object], object] | None = None
+    forge: Callable[[IterationsDone], IterationsDone] | None = None
+    """What it makes of the iterations that its evaluator hands it."""
     refused: list[FedCoinError] = field(default_factory=list)
 
     @property
@@ -136,6 +141,7 @@ class Network:
         self._order = itertools.count()
         self._random = random.Random(seed)
         self._leaves: dict[tuple[bytes, bytes], Leaves] = {}
+        self._logs: dict[tuple[bytes, bytes], LeafLog] = {}
         self.effects: list[tuple[str, Effect]] = []
         self.nodes = [self._node(index, seed, settings) for index in range(nodes)]
 
@@ -258,6 +264,8 @@ class Network:
                 node.race = None
             case StartAudit():
                 self.feed(node, self._audit(effect), delay=30)
+            case StartTrial():
+                self.feed(node, tried(effect, recompute_of(effect.problem)), delay=30)
         if isinstance(effect, SendEstimate) and effect.estimate.miner == node.posap.key.public_key:
             self._go_on(node, effect.estimate)
 
@@ -270,18 +278,32 @@ class Network:
         info = race.info
         leaves = self._honest(info.race, info.miner, start + count, info.problem.clients)[start:]
         took = round(count * node.speed * self._random.uniform(0.9, 1.1))
-        self.feed(node, IterationsDone(race.info.race, start, leaves), delay=took)
+        done = IterationsDone(race.info.race, start, leaves)
+        self.feed(node, node.forge(done) if node.forge else done, delay=took)
 
     def _audit(self, effect: StartAudit) -> AuditFinished:
-        """The simulated auditor knows everybody's honest leaves and compares the whole sum."""
+        """The real judges over the leaves that miners have stored."""
         audit = effect.audit
-        verdicts = {}
-        for item in audit.items:
-            estimate = item.estimate
-            honest = self._honest(audit.race, estimate.miner, estimate.time, audit.problem.clients)
-            same = tuple(int(value) for value in honest.sum(axis=0)) == estimate.total
-            verdicts[estimate.miner] = Verdict.HONEST if same else Verdict.CONVICTED
-        return AuditFinished(audit, verdicts)
+        recompute = recompute_of(audit.problem)
+        findings = {
+            item.estimate.miner: audited(item, audit.problem, self._log(item.estimate), recompute)
+            for item in audit.items
+        }
+        return AuditFinished(
+            audit,
+            {miner: finding.verdict for miner, finding in findings.items()},
+            {miner: finding.evidence for miner, finding in findings.items() if finding.evidence is not None},
+        )
+
+    def _log(self, estimate: Estimate) -> LeafLog | None:
+        """The leaves of an estimate as its miner would hand them out."""
+        owner = next((node for node in self.nodes if node.posap.key.public_key == estimate.miner), None)
+        stored = owner.storage.leaves.get(estimate.race) if owner is not None else None
+        if stored is None or len(stored) < estimate.time:
+            return None
+        log = self._logs.setdefault((estimate.race, estimate.miner), AnyLeaves(len(estimate.total)))
+        log.extend(stored[log.time : estimate.time])
+        return log
 
     def _honest(self, race: bytes, miner: bytes, count: int, clients: int) -> Leaves:
         """The first `count` leaves of anyone, computed once."""
@@ -305,6 +327,11 @@ class Network:
     def agree(self, nodes: list[Node] | None = None) -> bool:
         """Whether all tips (of some nodes) are one."""
         return len({node.posap.chain.tip for node in nodes or self.nodes}) == 1
+
+
+def recompute_of(problem: Problem) -> Recompute:
+    """What an honest device recomputes of a problem."""
+    return lambda race, miner, indices: recompute(race, miner, tuple(indices), problem.clients)
 
 
 def order_body(

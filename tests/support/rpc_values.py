@@ -7,6 +7,7 @@ from typing import Any
 
 from fedcoin.core.block import Block, BlockHeader
 from fedcoin.core.estimate import Estimate
+from fedcoin.core.fraud import DoubleSign, FraudReport, FraudVote, LeafProof
 from fedcoin.core.genesis import Allocation, Genesis
 from fedcoin.core.model import Layer, LayerKind, ModelFamily, ModelSpec
 from fedcoin.core.params import ChainParams
@@ -22,7 +23,16 @@ from fedcoin.core.task import (
     UpdateRef,
     Utility,
 )
-from fedcoin.core.transaction import MinerRegistration, Order, Payment, PaymentKind, Schedule, Transaction, Transfer
+from fedcoin.core.transaction import (
+    MinerLeave,
+    MinerRegistration,
+    Order,
+    Payment,
+    PaymentKind,
+    Schedule,
+    Transaction,
+    Transfer,
+)
 from fedcoin.rpc import views
 
 
@@ -101,6 +111,12 @@ ESTIMATE = Estimate(
 TRANSFER = Transaction(key("a"), 0, 1, Transfer(address("b"), 5), signature("t1"))
 DEPOSIT = Transaction(key("a"), 2**64 - 1, 10**6, ORDER, signature("t2"))
 REGISTRATION = Transaction(key("a"), 3, 0, MinerRegistration(""), signature("t3"))
+LEAVE = Transaction(key("a"), 4, 0, MinerLeave(), signature("t4"))
+PROOF = LeafProof(5, b"\x00" * 24, (h("l"), h("r")))
+REPORT_OF_FRAUD = FraudReport(ESTIMATE, h("order"), LeafProof(4, bytes(24), ()), PROOF)
+ACCUSATION = Transaction(key("a"), 5, 0, REPORT_OF_FRAUD, signature("t5"))
+BARE_ACCUSATION = Transaction(key("a"), 6, 0, FraudReport(ESTIMATE, None, None, PROOF), signature("t6"))
+VOTE = Transaction(key("a"), 7, 0, FraudVote(h("case")), signature("t7"))
 PAYMENT = Payment(PaymentKind.REFUND, h("order"), 3, address("x"), address("y"), 77)
 HEADER = BlockHeader(
     1,
@@ -120,9 +136,10 @@ HEADER = BlockHeader(
     h("certificate"),
     h("state"),
 )
+DOUBLE_SIGN = Transaction(key("a"), 8, 0, DoubleSign(HEADER, signature("b"), HEADER, signature("b2")), signature("t8"))
 BLOCK = Block(HEADER, signature("b"), TASK, (ESTIMATE,), (PAYMENT,), (TRANSFER, DEPOSIT, REGISTRATION))
 AUDIT_BLOCK = Block(HEADER, signature("b"), None, (), (), ())
-PARAMS = ChainParams("net", 1, 2, 3, 4, 5, 6, 7, 0, 2, 3, 10, 100, 0, 1000, 2**20, 2**25, 1000)
+PARAMS = ChainParams("net", 1, 2, 3, 4, 5, 6, 7, 0, 2, 3, 10, 100, 0, 1000, 10**9, 50, 2**20, 2**25, 1000)
 GENESIS = Genesis(PARAMS, 1, (Allocation(address("a"), 5),), (key("m"), key("n")), PROBLEM)
 COMMITMENT = UpdateCommitment(h("order"), 0, h("base"), h("u0"), 100)
 
@@ -140,6 +157,16 @@ CORE_VALUES: list[Any] = [
     TRANSFER,
     DEPOSIT,
     REGISTRATION,
+    LEAVE,
+    LEAVE.body,
+    PROOF,
+    REPORT_OF_FRAUD,
+    ACCUSATION,
+    BARE_ACCUSATION,
+    VOTE,
+    VOTE.body,
+    DOUBLE_SIGN,
+    DOUBLE_SIGN.body,
     PAYMENT,
     ESTIMATE,
     HEADER,
@@ -194,6 +221,17 @@ def account_info(index: int) -> views.AccountInfo:
     return views.AccountInfo(index.to_bytes(20, "big"), 10**index % 2**63, index, index + 1, 42)
 
 
+def miner_info(index: int) -> views.MinerInfo:
+    standing = views.MinerStanding(index % 3 + 1)
+    return views.MinerInfo(b"\x02" + bytes([index]) * 32, f"m{index}", standing, index, index == 0, 1, 10**9)
+
+
+def case_info(index: int) -> views.FraudCaseInfo:
+    votes = tuple(key(f"voter {number}") for number in range(index))
+    order = h("order") if index else b""
+    return views.FraudCaseInfo(bytes([index]) * 32, key("m"), address("r"), order, 5, 105, index == 2, votes)
+
+
 VIEW_VALUES: list[Any] = [
     STATUS,
     PEERS[0],
@@ -211,5 +249,7 @@ VIEW_VALUES: list[Any] = [
     SETTINGS,
     order_info(1),
     account_info(3),
-    views.LeafProof(5, b"\x00" * 24, (h("l"), h("r"))),
+    miner_info(1),
+    case_info(0),
+    case_info(2),
 ]

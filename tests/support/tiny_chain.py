@@ -117,8 +117,8 @@ class TinyChain:
         height = len(self.blocks) + 1
         if task is not None:
             verify_task(state, task, self.chain_id, self.params, timestamp)
-        payments = due_payments(state, task, averaged, WINNER.public_key, timestamp)
-        apply_payments(state, payments)
+        payments = due_payments(state, self.params, height, timestamp, task, averaged, WINNER.public_key)
+        apply_payments(state, payments, self.params, height)
         transactions = tuple(self.pending)
         for transaction in transactions:
             apply_transaction(state, transaction, WINNER.address, self.chain_id, self.params, height, timestamp)

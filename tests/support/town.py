@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fedcoin.core.block import Block
+from fedcoin.core.errors import Unavailable
+from fedcoin.core.genesis import Allocation
 from fedcoin.core.keys import PrivateKey
-from fedcoin.core.params import UNITS_PER_FDC
+from fedcoin.core.params import UNITS_PER_FDC, UTILITY_SCALE
 from fedcoin.core.task import RaceKind
-from fedcoin.core.transaction import Order
+from fedcoin.core.transaction import Order, PaymentKind
 from fedcoin.node.chain_defaults import DEFAULT_PARAMS
 from fedcoin.node.chain_view import ChainView
+from fedcoin.node.genesis_file import make_genesis, write_genesis
+from fedcoin.node.key_file import write_key_file
 from fedcoin.node.miner import now_ms
+from fedcoin.node.network_report import supply_of
 from fedcoin.node.order_form import OrderForm, fill_in
 from fedcoin.node.requester import Requester
 from fedcoin.rpc.miner_client import MinerClient
@@ -25,7 +31,9 @@ from fedcoin.rpc.server_client import ServerClient
 
 T = TypeVar("T")
 
-NAMES = ("m0", "m1", "m2", "server", "requester", "poor", "c0", "c1", "c2")
+NAMES = ("m0", "m1", "m2", "server", "requester", "payer", "poor", "c0", "c1", "c2")
+ROLES = ("m0", "m1", "m2", "server", "clients", "client")
+MINERS = ROLES[:3]
 KEYS = {name: PrivateKey(hashlib.sha256(name.encode()).digest()) for name in NAMES}
 DEADLINE_SECONDS = 8
 BUDGET = 50
@@ -36,6 +44,40 @@ def free_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def build_town(programs: Any, roles: Sequence[str] = ROLES) -> Town:
+    """A network of its own in the programs' folder, started."""
+    town = plan_town(programs)
+    for name in roles:
+        town.launch(name)
+    for name in roles:
+        town.ready(name)
+    return town
+
+
+def plan_town(programs: Any) -> Town:
+    """As `build_town`, with nothing started yet."""
+    folder = programs.folder
+    for name, key in KEYS.items():
+        write_key_file(folder / f"{name}.json", key, None, plain=True)
+    params = replace(
+        DEFAULT_PARAMS,
+        name="town",
+        target_interval_ms=2_000,
+        audit_interval_ms=500,
+        initial_difficulty=UTILITY_SCALE // 200,
+    )
+    supply = 1_000 * UNITS_PER_FDC
+    shares = {"requester": supply - 5_000 - 100 * UNITS_PER_FDC, "payer": 100 * UNITS_PER_FDC, "poor": 5_000}
+    made = make_genesis(
+        params,
+        [Allocation(KEYS[name].address, amount) for name, amount in shares.items()],
+        [KEYS[name].public_key for name in MINERS],
+        now_ms() - 1_000,
+    )
+    write_genesis(folder / "genesis.json", made)
+    return Town(programs, made.chain_id, supply_of(made.genesis), {name: free_address() for name in ROLES}, {})
 
 
 def terms(server: str) -> tuple[Order, bytes]:
@@ -53,6 +95,12 @@ class Town:
     supply: int
     addresses: dict[str, str]
     running: dict[str, Any]
+    more: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further words on a role's command line."""
+    around: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """A command that runs the role's program."""
+    reached: dict[str, str] = field(default_factory=dict)
+    """Where this process reaches a role, if that is not its address."""
 
     @property
     def folder(self) -> Path:
@@ -67,7 +115,7 @@ class Town:
                 word for other in ("m0", "m1", "m2") if other != name for word in ("--peer", self.addresses[other])
             ]
             more = ("--key", f"{name}.json", "--data", f"{name}-data", "--estimate-interval", "200", *peers)
-            return "fedcoin-miner", *common, *more
+            return "fedcoin-miner", *common, *more, *self.more.get(name, ())
         if name == "server":
             more = ("--key", "server.json", "--data", "server-data", "--round-deadline", str(DEADLINE_SECONDS))
             return "fedcoin-server", *common, *miners, *more
@@ -78,7 +126,9 @@ class Town:
 
     def launch(self, name: str) -> None:
         program, *words = self.words(name)
-        self.running[name] = self.programs.launch(program, *words, name=name, listen=self.addresses[name])
+        self.running[name] = self.programs.launch(
+            program, *words, name=name, listen=self.addresses[name], around=self.around.get(name, ())
+        )
 
     def ready(self, name: str) -> None:
         self.programs.await_ready(self.running[name], name)
@@ -93,10 +143,20 @@ class Town:
         """What a miner answers."""
 
         async def call() -> T:
-            async with MinerClient(self.addresses[name]) as client:
+            async with MinerClient(self.reached.get(name, self.addresses[name])) as client:
                 return await ask(client)
 
         return asyncio.run(call())
+
+    def patiently(self, name: str, ask: Callable[[MinerClient], Awaitable[T]], seconds: float = 60) -> T:
+        """As `miner`, for one that was away: our own connections to it wait a little before they try again."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self.miner(name, ask)
+            except Unavailable:
+                if time.monotonic() > end:
+                    raise
 
     def request(self, name: str, **changes: Any) -> Any:
         """`fedcoin request` with the town's terms, begun."""
@@ -168,4 +228,19 @@ class Town:
             status = await client.status()
             return status.tip, status.state_root
 
-        return {self.miner(name, ask) for name in ("m0", "m1", "m2")}
+        return {self.patiently(name, ask) for name in MINERS}
+
+    def check_money(self) -> None:
+        """All the money is there, every round of every order was settled once, clients have what was paid to them."""
+        accounts = self.miner("m1", lambda client: client.accounts(limit=1_000))
+        assert sum(account.balance for account in accounts) == self.supply
+        blocks = self.blocks()
+        settled = [(block.task.order, block.task.round) for block in blocks if block.task is not None]
+        assert len(settled) == len(set(settled))
+        clients = {KEYS[name].address: 0 for name in ("c0", "c1", "c2")}
+        for block in blocks:
+            for payment in block.payments:
+                if payment.kind is PaymentKind.CLIENT:
+                    clients[payment.payee] += payment.amount
+        balances = {account.address: account.balance for account in accounts}
+        assert {address: balances.get(address, 0) for address in clients} == clients

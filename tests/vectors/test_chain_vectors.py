@@ -9,7 +9,7 @@ from fedcoin.core.block import BLOCK
 from fedcoin.core.genesis import GENESIS
 from fedcoin.core.params import CHAIN_PARAMS
 from fedcoin.core.task import RaceKind
-from fedcoin.core.transaction import ORDER
+from fedcoin.core.transaction import ORDER, PaymentKind
 from fedcoin.ledger.genesis import genesis_state
 from fedcoin.ledger.prices import divide, round_prices
 from fedcoin.ledger.settlement import client_payouts
@@ -102,7 +102,7 @@ def test_blocks_in_order(vectors, from_json, code_of):
             assert block == from_json(BLOCK, step["fields"])
             state, parent = receive(block), Parent(block.id(), block.header.height, block.header.timestamp)
             assert supply(state) == money == int(step["supply"])
-    assert parent.height == 6
+    assert parent.height == 12
     assert {name.hex(): value.hex() for name, value in state.entries().items()} == {
         entry["key"]: entry["value"] for entry in vectors["final_state"]
     }
@@ -118,3 +118,15 @@ def test_blocks_cover_the_rules_of_algorithm_2(vectors):
         *("QUORUM_MISSING", "TASK_STALE", "WRONG_PROBLEM", "AUDIT_BLOCK_EMPTY", "SETTLEMENT_MISMATCH"),
         "STATE_ROOT_MISMATCH",
     }
+
+
+def test_blocks_cover_the_rules_of_bonds_and_convictions(vectors):
+    codes = {step["code"] for step in vectors["steps"]}
+    assert codes >= {
+        *("FRAUD_CASE_KNOWN", "FRAUD_CASE_NOT_FOUND", "FRAUD_CASE_DECIDED", "FRAUD_VOTE_REPEATED", "FRAUD_OWN_CASE"),
+        *("MINER_LEAVING", "MINER_BARRED", "MINER_NOT_FOUND", "ORDER_NOT_FOUND"),
+    }
+    paid = {
+        payment["kind"] for step in vectors["steps"] if step["code"] is None for payment in step["fields"]["payments"]
+    }
+    assert paid == {int(kind) for kind in PaymentKind}

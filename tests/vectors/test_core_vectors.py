@@ -6,7 +6,7 @@ from fedcoin.core import block, estimate, genesis, task, transaction
 from fedcoin.core.keys import PrivateKey, format_address, parse_address, verify_signature
 from fedcoin.core.merkle import MerkleLog, verify_consistency, verify_inclusion
 from fedcoin.core.params import ChainParams
-from fedcoin.core.transaction import TRANSACTION, escrow_address
+from fedcoin.core.transaction import TRANSACTION, bond_address, escrow_address
 from fedcoin.ledger.transactions import verify_alone
 from fedcoin.node import auth
 
@@ -29,12 +29,14 @@ def test_texts_of_addresses(load, code_of):
         assert code_of(parse_address, case["text"]) == case["code"] == "INVALID_ADDRESS", case["name"]
 
 
-def test_refused_private_keys_and_escrows(load, code_of):
+def test_refused_private_keys_escrows_and_bonds(load, code_of):
     vectors = load("keys_addresses")
     for case in vectors["refused_private_keys"]:
         assert code_of(PrivateKey, unhex(case["private_key"])) == case["code"] == "INVALID_PRIVATE_KEY", case["name"]
     for case in vectors["escrows"]:
         assert escrow_address(unhex(case["order_id"])).hex() == case["address"]
+    for case in vectors["bonds"]:
+        assert bond_address(unhex(case["public_key"])).hex() == case["address"]
 
 
 def test_signatures(load, code_of):
@@ -67,7 +69,7 @@ def test_transactions(load, from_json):
 
 def test_transactions_have_every_body(load):
     kinds = {next(iter(case["fields"]["body"])) for case in load("transactions")["cases"]}
-    assert kinds == {"transfer", "order", "registration"}
+    assert kinds == set(transaction.TRANSACTION.fields["body"].inner)
 
 
 def test_malformed_and_refused_transactions(load, from_json, code_of):

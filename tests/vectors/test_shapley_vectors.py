@@ -5,7 +5,7 @@ from fedcoin.core.keys import PrivateKey
 from fedcoin.core.merkle import verify_consistency, verify_inclusion
 from fedcoin.core.task import Baseline, Utility
 from fedcoin.shapley.distance import within_distance
-from fedcoin.shapley.leaves import LeafLog, decode_leaf, encode_leaf
+from fedcoin.shapley.leaves import LeafLog, decode_leaf, encode_leaf, step_between
 from fedcoin.shapley.mean import averaged
 from fedcoin.shapley.permutations import permutation
 from fedcoin.shapley.tolerance import check_leaf
@@ -27,12 +27,18 @@ def test_permutations(load):
 def test_leaves(load, code_of):
     vectors = load("leaves_estimates")
     for case in vectors["leaves"]:
-        marginals = ints(case["marginals"])
-        assert encode_leaf(marginals).hex() == case["encoding"]
-        assert decode_leaf(unhex(case["encoding"]), len(marginals)) == marginals
+        sums = ints(case["sums"])
+        assert encode_leaf(sums).hex() == case["encoding"]
+        assert decode_leaf(unhex(case["encoding"]), len(sums)) == sums
     for case in vectors["malformed_leaves"]:
         found = code_of(decode_leaf, unhex(case["encoding"]), case["clients"])
         assert found == case["code"] == "MALFORMED_LEAF", case["name"]
+    for case in vectors["steps"]:
+        before = None if case["before"] is None else unhex(case["before"])
+        if case["code"]:
+            assert code_of(step_between, before, unhex(case["leaf"]), case["index"], 2) == case["code"], case["name"]
+        else:
+            assert step_between(before, unhex(case["leaf"]), case["index"], 2) == ints(case["step"]), case["name"]
 
 
 def test_estimates_of_a_growing_log(load, from_json):
@@ -41,8 +47,9 @@ def test_estimates_of_a_growing_log(load, from_json):
     key = PrivateKey(unhex(case["private_key"]))
     log = LeafLog(3)
     roots = {}
-    for leaf, expected in zip(case["leaves"], case["estimates"], strict=True):
-        log.append(ints(leaf))
+    for marginals, leaf, expected in zip(case["marginals"], case["leaves"], case["estimates"], strict=True):
+        log.append(ints(marginals))
+        assert log.encoded(log.time - 1).hex() == leaf
         estimate = from_json(ESTIMATE, expected["fields"])
         assert (estimate.time, estimate.total, estimate.leaf_root) == (log.time, log.total, log.root())
         assert estimate.miner == key.public_key

@@ -92,7 +92,8 @@ def unsigned_block(
     own, *others = estimates
     total, time = averaged((item.total, item.time) for item in others or estimates)
     if payments is None:
-        payments = due_payments(position.state, task, total, own.miner, timestamp)
+        height = position.parent.height + 1
+        payments = due_payments(position.state, PARAMS, height, timestamp, task, total, own.miner)
     interval = race_interval(timestamp, position.parent.timestamp, [each.opened_at for each in estimates])
     base = expected_difficulty(position.state, own.kind, PARAMS)
     header = BlockHeader(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,6 @@ from fedcoin.core.transaction import MinerRegistration, sign_transaction
 from fedcoin.ledger.state import State, supply
 from vectorlib.block_builder import Position, advance, audit_block, finished, genesis_position, with_body
 from vectorlib.broken_blocks import (
-    Broken,
     broken_audits,
     broken_newcomer,
     broken_refunds,
@@ -21,6 +19,7 @@ from vectorlib.broken_blocks import (
 )
 from vectorlib.chain_story import DEPOSIT, ORDER, SHAPLEY, pay, settlement
 from vectorlib.core_values import code_of
+from vectorlib.fraud_story import Stage, fraud_stages
 from vectorlib.json_values import big, to_json
 from vectorlib.people import CHAIN, GENESIS, MINERS, START, key
 
@@ -29,13 +28,18 @@ Json = dict[str, Any]
 
 def blocks() -> Json:
     """Steps in the order in which a node receives them; one whose `code` is null is adopted, others change nothing."""
-    stages: list[tuple[str, Callable[[Position], Block], Callable[[Position], Broken]]] = [
+    stages: list[Stage] = [
         ("AUDIT block with an order and a transfer", _deposit, broken_transactions),
         ("TASK block that settles round 0", lambda at: settlement(at, SHAPLEY), broken_settlements),
         ("AUDIT block with a registration", _registration, broken_audits),
-        ("TASK block in which nobody is positive", lambda at: settlement(at, (-5_000_000, 0, -7)), broken_newcomer),
+        (
+            "TASK block in which nobody is positive",
+            lambda at: settlement(at, (-5_000_000, -100, -7000)),
+            broken_newcomer,
+        ),
         ("empty AUDIT block when the heartbeat is due, with the new miner", _heartbeat, lambda at: []),
         ("AUDIT block that refunds the expired order", _refund, broken_refunds),
+        *fraud_stages(),
     ]
     position = genesis_position()
     steps: list[Json] = []

@@ -175,8 +175,8 @@ def broken_audits(at: Position) -> Broken:
     """Instead of the AUDIT block with a registration."""
     timestamp = START + 90_000
     problem = last_problem(at.state)
-    registered = sign_transaction(MINERS[1], CHAIN, 0, 1000, MinerRegistration("again"))
-    yield "miner without a coin registers again", _signed(audit_block(at, timestamp, (registered,)))
+    registered = sign_transaction(key("stranger"), CHAIN, 0, 1000, MinerRegistration("poor"))
+    yield "one without a coin registers", _signed(audit_block(at, timestamp, (registered,)))
     yield "nothing to confirm", _signed(audit_block(at, timestamp))
     values = (300_000_000, 300_000_000)
     stale = certificate(at, RaceKind.AUDIT, digest("problem"), (*values, 0), timestamp)

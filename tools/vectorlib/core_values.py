@@ -11,6 +11,7 @@ from fedcoin.core.encoding import Struct
 from fedcoin.core.errors import FedCoinError
 from fedcoin.core.estimate import _UNSIGNED as UNSIGNED_ESTIMATE
 from fedcoin.core.estimate import ESTIMATE, Estimate, sign_estimate
+from fedcoin.core.fraud import FraudVote
 from fedcoin.core.genesis import GENESIS as GENESIS_LAYOUT
 from fedcoin.core.keys import CURVE_ORDER, PrivateKey, format_address, parse_address, verify_signature
 from fedcoin.core.merkle import MerkleLog
@@ -19,21 +20,23 @@ from fedcoin.core.task import PROBLEM, TASK, UPDATE_COMMITMENT, Contributor, Rac
 from fedcoin.core.transaction import _UNSIGNED as UNSIGNED_TRANSACTION
 from fedcoin.core.transaction import (
     TRANSACTION,
+    Body,
+    MinerLeave,
     MinerRegistration,
-    Order,
     Schedule,
     Transaction,
     Transfer,
+    bond_address,
     escrow_address,
     sign_transaction,
 )
 from fedcoin.ledger.transactions import verify_alone
 from fedcoin.node.auth import JOIN_REQUEST, MODEL_REQUEST, JoinRequest, ModelRequest
+from vectorlib.fraud_values import broken_double_signs, broken_reports, double_sign, report
 from vectorlib.json_values import to_json
 from vectorlib.people import CHAIN, CNN, GENESIS, OTHER_CHAIN, START, digest, key, order, problem
 
 Json = dict[str, Any]
-Body = Transfer | Order | MinerRegistration
 
 
 def code_of(call: Any) -> str | None:
@@ -90,6 +93,10 @@ def keys_addresses() -> Json:
         "escrows": [
             {"order_id": order_id.hex(), "address": escrow_address(order_id).hex()}
             for order_id in (digest("order 0"), bytes(32))
+        ],
+        "bonds": [
+            {"public_key": miner.hex(), "address": bond_address(miner).hex()}
+            for miner in (key("miner 0").public_key, key("miner 1").public_key)
         ],
     }
 
@@ -148,6 +155,11 @@ def transactions() -> Json:
         "order": order(),
         "order with a geometric schedule": geometric,
         "registration": MinerRegistration("grüne Mine"),
+        "leave": MinerLeave(),
+        "fraud report": report(key("miner 0"), 2, digest("order 0")),
+        "fraud report of a first leaf, without an order": report(key("miner 0"), 0, None),
+        "fraud vote": FraudVote(report(key("miner 0"), 2, None).id(CHAIN)),
+        "double signature": double_sign(key("miner 0")),
     }
     valid = [
         (name, sign_transaction(requester, CHAIN, nonce, 1000 + nonce, body))
@@ -163,7 +175,7 @@ def transactions() -> Json:
         "a byte missing": encoded[:-1],
         "a byte left over": encoded + b"\x00",
         "kind 0": encoded[:kind_at] + b"\x00" + encoded[kind_at + 1 :],
-        "kind 4": encoded[:kind_at] + b"\x04" + encoded[kind_at + 1 :],
+        "kind 8": encoded[:kind_at] + b"\x08" + encoded[kind_at + 1 :],
         "name longer than the message": registration[: kind_at + 1] + b"\x00\x00\x00\x40" + registration[kind_at + 5 :],
         "name above the limit": registration[: kind_at + 1] + b"\x00\x00\x00\x41" + bytes(200),
         "name not UTF-8": registration[: kind_at + 5] + b"\xff" + registration[kind_at + 6 :],
@@ -186,7 +198,11 @@ def transactions() -> Json:
         "empty name": (1000, MinerRegistration("")),
         "name of spaces": (1000, MinerRegistration("  ")),
         "control character": (1000, MinerRegistration("a\nb")),
+        "report of oneself": (1000, report(requester, 2, None)),
     }
+    accused, other = key("miner 0"), key("miner 1")
+    broken |= {name: (1000, body) for name, body in broken_reports(accused, other)}
+    broken |= {name: (1000, body) for name, body in broken_double_signs(accused, other)}
     return {
         "chain_id": CHAIN.hex(),
         "min_fee": str(GENESIS.params.min_fee),

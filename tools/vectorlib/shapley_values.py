@@ -8,7 +8,7 @@ from fedcoin.core.estimate import ESTIMATE, Estimate, sign_estimate
 from fedcoin.core.params import MAX_ITERATIONS, UTILITY_SCALE
 from fedcoin.core.task import Baseline, RaceKind, Utility, race_id
 from fedcoin.shapley.distance import within_distance
-from fedcoin.shapley.leaves import MAX_MARGINAL, LeafLog, decode_leaf, encode_leaf
+from fedcoin.shapley.leaves import MAX_MARGINAL, LeafLog, decode_leaf, encode_leaf, step_between
 from fedcoin.shapley.mean import averaged
 from fedcoin.shapley.permutations import permutation
 from fedcoin.shapley.tolerance import check_leaf
@@ -47,6 +47,7 @@ def leaves_estimates() -> Json:
         "chain_id": CHAIN.hex(),
         "leaves": _leaves(),
         "malformed_leaves": _malformed_leaves(),
+        "steps": _steps(),
         "log": _log(),
         "averages": _averages(),
         "distances": _distances(),
@@ -55,8 +56,9 @@ def leaves_estimates() -> Json:
 
 
 def _leaves() -> list[Json]:
-    rows = [(0,), (1, -1), (UTILITY_SCALE, -UTILITY_SCALE, 123_456_789), (MAX_MARGINAL, -MAX_MARGINAL)]
-    return [{"marginals": bigs(row), "encoding": encode_leaf(row).hex()} for row in rows]
+    largest = MAX_MARGINAL * MAX_ITERATIONS
+    rows = [(0,), (1, -1), (UTILITY_SCALE, -UTILITY_SCALE, 123_456_789), (largest, -largest)]
+    return [{"sums": bigs(row), "encoding": encode_leaf(row).hex()} for row in rows]
 
 
 def _malformed_leaves() -> list[Json]:
@@ -64,9 +66,7 @@ def _malformed_leaves() -> list[Json]:
         "a byte missing": (bytes(15), 2),
         "a byte left over": (bytes(17), 2),
         "another K": (bytes(24), 2),
-        "beyond the largest marginal contribution": ((MAX_MARGINAL + 1).to_bytes(8, "big", signed=True), 1),
-        "below the smallest": ((-MAX_MARGINAL - 1).to_bytes(8, "big", signed=True), 1),
-        "smallest i64": (b"\x80" + bytes(7), 1),
+        "no bytes": (b"", 1),
     }
     return [
         {
@@ -77,6 +77,30 @@ def _malformed_leaves() -> list[Json]:
         }
         for name, (data, clients) in cases.items()
     ]
+
+
+def _steps() -> list[Json]:
+    """Marginal contributions of an iteration from neighbouring leaves, or why there are none."""
+    low, high = -(2**63), 2**63 - 1
+    cases: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...], int]] = {
+        "the first leaf is its own step": (None, (5, -7), 0),
+        "a later one": ((5, -7), (6, -9), 1),
+        "the largest step": ((0, 0), (MAX_MARGINAL, -MAX_MARGINAL), 1),
+        "a step too large": ((0, 0), (MAX_MARGINAL + 1, 0), 1),
+        "a step too small": ((0, 0), (0, -MAX_MARGINAL - 1), 1),
+        "a step that wraps": ((low, 0), (high, 0), 1),
+        "a step that wraps to one": ((high, 0), (low, 0), 1),
+        "sums that so few iterations cannot give": ((2 * MAX_MARGINAL, 0), (2 * MAX_MARGINAL + 1, 0), 1),
+        "a leaf before it of another K": ((0, 0, 0), (0, 0), 1),
+    }
+    found: list[Json] = []
+    for name, (before, sums, index) in cases.items():
+        earlier, leaf = None if before is None else encode_leaf(before), encode_leaf(sums)
+        code = code_of(lambda earlier=earlier, leaf=leaf, index=index: step_between(earlier, leaf, index, 2))
+        step = None if code else bigs(step_between(earlier, leaf, index, 2))
+        leaves = {"before": None if earlier is None else earlier.hex(), "leaf": leaf.hex()}
+        found.append({"name": name, **leaves, "index": index, "step": step, "code": code})
+    return found
 
 
 def _log() -> Json:
@@ -109,7 +133,8 @@ def _log() -> Json:
     return {
         "private_key": miner.secret.hex(),
         "race": RACE.hex(),
-        "leaves": [bigs(row) for row in rows],
+        "marginals": [bigs(row) for row in rows],
+        "leaves": [log.encoded(index).hex() for index in range(log.time)],
         "estimates": estimates,
         "proofs": [
             {"index": index, "size": size, "proof": [node.hex() for node in log.proof(index, size)]}

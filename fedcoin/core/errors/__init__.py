@@ -6,6 +6,7 @@ and says what to do. Codes are listed in proto/SPEC.md and never change meaning.
 
 from fedcoin.core.errors.base import *
 from fedcoin.core.errors.consensus import *
+from fedcoin.core.errors.fraud import *
 from fedcoin.core.errors.learning import *
 from fedcoin.core.errors.ledger import *
 from fedcoin.core.errors.network import *

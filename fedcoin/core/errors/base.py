@@ -12,6 +12,8 @@ class FedCoinError(Exception):
     """UPPER_SNAKE, stable."""
     status: ClassVar[str] = "INTERNAL"
     """Name of the canonical gRPC status that carries it."""
+    reported: bool = False
+    """Another node has answered with this error; otherwise it arose here."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (self.__doc__ or self.code).strip().splitlines()[0])

@@ -100,7 +100,7 @@ class WrongDifficulty(InvalidBlock):
 
 
 class MinerNotAllowed(InvalidBlock):
-    """The miner was not registered before the race's parent block."""
+    """The miner was not registered before the race's parent block, or has left, or is convicted."""
 
     code = "MINER_NOT_ALLOWED"
 
@@ -136,7 +136,7 @@ class WrongProblem(InvalidBlock):
 
 
 class AuditBlockEmpty(InvalidBlock):
-    """An AUDIT block has a transaction or a refund, unless the chain's heartbeat is due."""
+    """An AUDIT block has a transaction or a payment, unless the chain's heartbeat is due."""
 
     code = "AUDIT_BLOCK_EMPTY"
 

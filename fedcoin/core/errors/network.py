@@ -48,6 +48,26 @@ class RateLimited(LimitExceeded):
     code = "RATE_LIMITED"
 
 
+class PeerBanned(Unavailable):
+    """Too much that was invalid has come from here; this node answers again when the pause is over."""
+
+    code = "PEER_BANNED"
+    status = "PERMISSION_DENIED"
+
+
+class NodeBusy(LimitExceeded):
+    """More is waiting to be judged than this node takes; send it again later."""
+
+    code = "NODE_BUSY"
+
+
+class RequestTooSlow(Unavailable):
+    """A request must arrive without long pauses."""
+
+    code = "REQUEST_TOO_SLOW"
+    status = "DEADLINE_EXCEEDED"
+
+
 class RequestTooLarge(LimitExceeded):
     """A message has more bytes than its kind may have."""
 

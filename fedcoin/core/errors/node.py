@@ -77,6 +77,12 @@ class KeyFileUnreadable(NotFound):
     code = "KEY_FILE_UNREADABLE"
 
 
+class KeyFileOpen(Conflict):
+    """A key file that is not encrypted can be read by other users: run chmod 600 on it, or encrypt it."""
+
+    code = "KEY_FILE_OPEN"
+
+
 class MalformedKeyFile(InvalidInput):
     """A key file is damaged, or is no key file."""
 

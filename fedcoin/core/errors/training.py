@@ -83,6 +83,12 @@ class UpdateConflict(Conflict):
     code = "UPDATE_CONFLICT"
 
 
+class UpdateCopied(Conflict):
+    """Another client has handed in the very same update; train your own."""
+
+    code = "UPDATE_COPIED"
+
+
 class OfferUnacceptable(Conflict):
     """A client declines a round: it does not fit its data or its limits, or the chain knows nothing of it."""
 

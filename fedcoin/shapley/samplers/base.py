@@ -51,8 +51,12 @@ class CoalitionSampler(Protocol):
         utility: Utility,
         samples: int,
         baseline: Baseline,
+        factor: int = 1,
     ) -> None:
-        """Raises LeafMismatch unless `claimed` is `recomputed` but for what rounding on another device explains."""
+        """Raises LeafMismatch unless `claimed` is `recomputed` but for what rounding on another device explains.
+
+        Both are marginal contributions of iteration `index`. What is tolerated counts `factor` times.
+        """
         ...
 
     def tolerance(

@@ -61,9 +61,10 @@ class PermutationSampler:
         utility: Utility,
         samples: int,
         baseline: Baseline,
+        factor: int = 1,
     ) -> None:
         """See `check_leaf`. Raises LeafMismatch."""
-        check_leaf(claimed, recomputed, self.order(race, miner, index), utility, samples, baseline)
+        check_leaf(claimed, recomputed, self.order(race, miner, index), utility, samples, baseline, factor)
 
     def tolerance(
         self,

@@ -32,10 +32,11 @@ class WeightedSampler(ABC):
         utility: Utility,
         samples: int,
         baseline: Baseline,
+        factor: int = 1,
     ) -> None:
         """See `check_weighted_leaf`. Raises LeafMismatch."""
         parts = self.parts(race, miner, index)
-        check_weighted_leaf(claimed, recomputed, parts, self.clients, utility, samples, baseline)
+        check_weighted_leaf(claimed, recomputed, parts, self.clients, utility, samples, baseline, factor)
 
     def tolerance(
         self,
