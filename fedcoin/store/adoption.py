@@ -31,10 +31,11 @@ from fedcoin.store.layout import (
 class AdoptionWriter:
     """Collects the changes of one adoption in a batch: first `undo` for each block, then `apply`, then `finish`."""
 
-    def __init__(self, batch: Batch, chain_id: bytes, finality_depth: int) -> None:
+    def __init__(self, batch: Batch, chain_id: bytes, finality_depth: int, miner_bond: int) -> None:
         self._batch = batch
         self._chain_id = chain_id
         self._depth = finality_depth
+        self._miner_bond = miner_bond
         self._highest = 0
         self._state: dict[bytes, bytes | None] = {}
         self._undo: dict[int, tuple[bytes, bytes]] = {}
@@ -51,7 +52,7 @@ class AdoptionWriter:
         for name, transaction in zip(names, block.transactions, strict=True):
             self._batch.delete(TRANSACTIONS, name)
             self._batch.put(PENDING, name, TRANSACTION.encode(transaction))
-        for key, _ in movements(block, tip.block, names):
+        for key, _ in movements(block, tip.block, names, self._miner_bond):
             self._batch.delete(HISTORY, key)
         return Tip(block.header.previous, tip.height - 1)
 
@@ -70,7 +71,7 @@ class AdoptionWriter:
             location = TransactionLocation(tip.block, tip.height, index)
             self._batch.put(TRANSACTIONS, name, LOCATION.encode(location))
             self._batch.delete(PENDING, name)
-        for key, value in movements(block, tip.block, names):
+        for key, value in movements(block, tip.block, names, self._miner_bond):
             self._batch.put(HISTORY, key, value)
         return tip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,15 +63,19 @@ class ChainStore(BlobTable, LeafTable, PeerTable):
     Nothing is synced but by `initialise`, `adopt` and `sync`.
     """
 
-    def __init__(self, path: Path, chain_id: bytes, finality_depth: int) -> None:
+    def __init__(self, path: Path, chain_id: bytes, finality_depth: int, miner_bond: int = 0) -> None:
         """Opens or creates the folder `path` of chain `chain_id`. Undo data is kept for `finality_depth` blocks.
+
+        `miner_bond`: of the chain's parameters, for the history of those that register.
 
         Raises DataFolderInUse, WrongChain, WrongDataFolder, StoreCorrupt, StoreUnavailable.
         """
         self.path = path
         self.chain_id = chain_id
         self._finality_depth = finality_depth
+        self._miner_bond = miner_bond
         self._db = Database(path, CHAIN_FAMILIES)
+        self._at_hand = OrderedDict()
         try:
             check_identity(self._db, path, ROLE, chain_id)
             self._tip = self._read_tip()
@@ -145,7 +150,7 @@ class ChainStore(BlobTable, LeafTable, PeerTable):
         """
         tip = self._adopted_tip()
         batch = Batch()
-        writer = AdoptionWriter(batch, self.chain_id, self._finality_depth)
+        writer = AdoptionWriter(batch, self.chain_id, self._finality_depth, self._miner_bond)
         for block in adoption.undone:
             tip = writer.undo(tip, block, self.get_undo(tip.block))
         fork = tip
@@ -178,9 +183,12 @@ class ChainStore(BlobTable, LeafTable, PeerTable):
         """Movements on an account on the adopted chain, newest first, those before (height, index)."""
         return read_history(self._db, address, before, limit)
 
-    def put_pending(self, transaction: Transaction) -> None:
-        """Keeps a transaction of the mempool. It goes when a block with it is adopted, and comes back if undone."""
-        self._db.put(PENDING, transaction.id(self.chain_id), TRANSACTION.encode(transaction))
+    def put_pending(self, *transactions: Transaction) -> None:
+        """Keeps transactions of the mempool. One goes when a block with it is adopted, and comes back if undone."""
+        batch = Batch()
+        for transaction in transactions:
+            batch.put(PENDING, transaction.id(self.chain_id), TRANSACTION.encode(transaction))
+        self._db.write(batch)
 
     def pending(self) -> list[Transaction]:
         """Transactions that are kept and not confirmed; some may have become invalid."""
@@ -221,6 +229,15 @@ class ChainStore(BlobTable, LeafTable, PeerTable):
     def get_meta(self, name: str) -> bytes | None:
         """What was kept under a name, or None."""
         return self._db.get(DEFAULT, META_PREFIX + name.encode())
+
+    @property
+    def damage(self) -> StoreCorrupt | None:
+        """What a read has found to be damaged, whoever asked; the node must not go on then."""
+        return self._db.damage
+
+    def mark_damaged(self, reason: str) -> None:
+        """Damage that was met at work may not show at the next start: this makes it known there."""
+        self._db.mark_damaged(reason)
 
     def close(self) -> None:
         """Gives the folder free."""

@@ -14,7 +14,16 @@ from fedcoin.core.block import Block
 from fedcoin.core.encoding import HASH_SIZE, Struct, blob, i64, optional, raw, u32, u64
 from fedcoin.core.errors import StoreCorrupt
 from fedcoin.core.keys import ADDRESS_SIZE, address_of
-from fedcoin.core.transaction import PAYMENT, Order, Payment, Transaction, Transfer, escrow_address
+from fedcoin.core.transaction import (
+    PAYMENT,
+    MinerRegistration,
+    Order,
+    Payment,
+    Transaction,
+    Transfer,
+    bond_address,
+    escrow_address,
+)
 from fedcoin.store.database import Database
 from fedcoin.store.identity import decoded
 from fedcoin.store.layout import HISTORY
@@ -37,7 +46,8 @@ class HistoryRow:
     """Transaction id; empty for a payment that the block makes."""
     payment: Payment | None
     counterparty: bytes
-    """Address of the other side: an escrow's for a deposit, empty for a miner's registration."""
+    """Address of the other side: an escrow's for a deposit, a bond's for a miner's registration; empty for what moves
+    nothing."""
     amount: int
     """Units, signed: negative leaves the account. The fee is not part of it."""
     fee: int
@@ -68,8 +78,13 @@ _VALUE = Struct(
 )
 
 
-def movements(block: Block, block_hash: bytes, transaction_ids: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of all rows that a block adds; `transaction_ids` are those of its transactions, in order."""
+def movements(
+    block: Block, block_hash: bytes, transaction_ids: list[bytes], miner_bond: int
+) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of all rows that a block adds; `transaction_ids` are those of its transactions, in order.
+
+    `miner_bond`: units that a registration moves on this chain.
+    """
     winner = address_of(block.header.winner)
     first = len(block.payments)
     count = len(block.transactions)
@@ -89,7 +104,7 @@ def movements(block: Block, block_hash: bytes, transaction_ids: list[bytes]) -> 
         yield row(paid.payee, index, paid.payer, paid.amount, 0, paid)
     for index, (transaction, name) in enumerate(zip(block.transactions, transaction_ids, strict=True)):
         sender = transaction.sender_address
-        recipient, amount = _moved(transaction, name)
+        recipient, amount = _moved(transaction, name, miner_bond)
         if recipient in (b"", sender):
             yield row(sender, first + index, recipient, 0, transaction.fee, name)
         else:
@@ -119,11 +134,13 @@ def _key(address: bytes, height: int, index: int) -> bytes:
     return address + u64.write(height) + u32.write(index)
 
 
-def _moved(transaction: Transaction, transaction_id: bytes) -> tuple[bytes, int]:
-    """To whom a transaction moves how much; nobody (empty) for a registration."""
+def _moved(transaction: Transaction, transaction_id: bytes, miner_bond: int) -> tuple[bytes, int]:
+    """To whom a transaction moves how much; to nobody (empty) what moves nothing."""
     body = transaction.body
     if isinstance(body, Transfer):
         return body.recipient, body.amount
     if isinstance(body, Order):
         return escrow_address(transaction_id), body.amount
+    if isinstance(body, MinerRegistration) and miner_bond:
+        return bond_address(transaction.sender), miner_bond
     return b"", 0

@@ -21,9 +21,18 @@ class PeerRecord:
     """Empty until it has answered."""
     last_seen: int
     """Milliseconds since 1970; 0: never."""
+    first_seen: int = 0
+    """When it first answered; 0: never. Who has been there longest is gone back to first."""
 
 
-_LAYOUT = Struct(PeerRecord, "fedcoin/store/peer", address=text(512), public_key=blob(PUBLIC_KEY_SIZE), last_seen=u64)
+_LAYOUT = Struct(
+    PeerRecord,
+    "fedcoin/store/peer",
+    address=text(512),
+    public_key=blob(PUBLIC_KEY_SIZE),
+    last_seen=u64,
+    first_seen=u64,
+)
 
 
 class PeerTable:

@@ -16,6 +16,7 @@ lists and mappings of these.
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class ServerStore(BlobTable):
         """
         self.path = path
         self._db = Database(path, (_ORDERS, _ROUNDS, _UPDATES, BLOBS))
+        self._at_hand = OrderedDict()
         try:
             check_identity(self._db, path, ROLE, chain_id)
         except BaseException:

@@ -10,6 +10,7 @@ import pytest
 
 from fedcoin.core.encoding import u64
 from fedcoin.core.errors import StoreCorrupt
+from fedcoin.core.transaction import bond_address
 from fedcoin.store.chain_store import ChainStore
 
 
@@ -92,6 +93,22 @@ def test_history_sums_to_the_balance(store: ChainStore, fake: ModuleType) -> Non
         moved = sum(row.amount - row.fee for row in store.history(key.address, limit=10_000))
         balance = int.from_bytes(chain.states[-1][b"account" + key.address], "big")
         assert 1_000_000 + moved == balance
+
+
+def test_a_registration_moves_the_bond_and_an_undone_one_does_not(tmp_path: Path, fake: ModuleType) -> None:
+    store = ChainStore(tmp_path / "bonds", fake.CHAIN_ID, fake.DEPTH, miner_bond=50)
+    store.initialise(fake.GENESIS)
+    chain = fake.FakeChain()
+    store.adopt(chain.adoption(0, [4]))
+    (registration,) = chain.blocks[-1].transactions
+    bond = bond_address(registration.sender)
+    (row,) = store.history(bond)
+    assert (row.amount, row.counterparty, row.payment) == (50, registration.sender_address, None)
+    (paid,) = [row for row in store.history(registration.sender_address) if row.counterparty == bond]
+    assert (paid.amount, paid.fee, paid.transaction) == (-50, registration.fee, registration.id(fake.CHAIN_ID))
+    store.adopt(chain.adoption(1, [1, 2]))
+    assert store.history(bond) == []
+    store.close()
 
 
 def test_history_pages_newest_first(store: ChainStore, fake: ModuleType) -> None:
