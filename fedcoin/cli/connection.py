@@ -19,7 +19,7 @@ from fedcoin.core.block import Block
 from fedcoin.core.encoding import HASH_SIZE
 from fedcoin.core.errors import BlobNotFound, IdMalformed, NotFound, PassphraseNeeded, Unavailable, WrongGenesis
 from fedcoin.core.keys import PrivateKey, parse_address
-from fedcoin.core.transaction import MinerRegistration, Order, Transfer, sign_transaction
+from fedcoin.core.transaction import Body, sign_transaction
 from fedcoin.node.key_file import inspect_key_file, read_key_file
 from fedcoin.rpc.handlers import MinerHandler
 from fedcoin.rpc.miner_client import MinerClient
@@ -177,9 +177,7 @@ def choose_address(text: str | None, key_path: Path | None) -> bytes:
     return inspect_key_file(key_path).address
 
 
-async def submit(
-    node: MinerHandler, key: PrivateKey, body: Transfer | Order | MinerRegistration, fee: int | None
-) -> tuple[bytes, int, int]:
+async def submit(node: MinerHandler, key: PrivateKey, body: Body, fee: int | None) -> tuple[bytes, int, int]:
     """Signs and hands in a transaction; a fee of None is the least that the chain takes. Returns (id, nonce, fee)."""
     chain_id = (await node.status()).chain_id
     if fee is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fedcoin.cli.amounts import AMOUNT, format_both, parse_amount
+from fedcoin.cli.amounts import AMOUNT, format_amount, format_both, parse_amount
 from fedcoin.cli.connection import FILE
 from fedcoin.cli.output import json_option, parse_id, print_fields, print_json
 from fedcoin.cli.params import DIFFICULTY
@@ -83,6 +83,22 @@ from fedcoin.node.network_report import supply_of
     "--min-fee", type=AMOUNT, default=f"{DEFAULT_PARAMS.min_fee} units", show_default=True, help="Of every transaction."
 )
 @click.option(
+    "--bond",
+    type=AMOUNT,
+    default=format_amount(DEFAULT_PARAMS.miner_bond),
+    show_default=True,
+    help="What each miner leaves with the chain, and loses if it is convicted of fraud. The first miners get theirs on "
+    "top of what is allocated.",
+)
+@click.option(
+    "--bond-blocks",
+    type=click.IntRange(1),
+    default=DEFAULT_PARAMS.bond_blocks,
+    show_default=True,
+    metavar="N",
+    help="A bond comes back this many blocks after its miner has left; at least as many as --finality.",
+)
+@click.option(
     "--finality",
     type=click.IntRange(1),
     default=DEFAULT_PARAMS.finality_depth,
@@ -102,13 +118,15 @@ def genesis(
     heartbeat: int,
     norm: int,
     min_fee: int,
+    bond: int,
+    bond_blocks: int,
     finality: int,
     as_json: bool,
 ) -> None:
     """Make the genesis file FILE of a new network.
 
-    It names the first miners and how much money each account has. Its hash is the chain id, so everybody needs the very
-    same file.
+    It names the first miners and how much money each account has; miners get their bonds besides. Its hash is the chain
+    id, so everybody needs the very same file.
     """
     params = replace(
         DEFAULT_PARAMS,
@@ -121,6 +139,8 @@ def genesis(
         heartbeat_ms=heartbeat,
         norm=norm,
         min_fee=min_fee,
+        miner_bond=bond,
+        bond_blocks=bond_blocks,
         finality_depth=finality,
     )
     made = make_genesis(
@@ -136,7 +156,7 @@ def genesis(
             ("file", path),
             ("chain id", made.chain_id.hex()),
             ("supply", format_both(supply)),
-            ("miners", len(made.genesis.miners)),
+            ("miners", f"{len(made.genesis.miners)}, each with a bond of {format_both(bond)}"),
         ]
     )
 

@@ -9,9 +9,10 @@ from fedcoin.cli.chain import block, chain, order, orders, peers, task
 from fedcoin.cli.genesis import genesis
 from fedcoin.cli.localnet import localnet
 from fedcoin.cli.program import Group, common_options, name_environment
+from fedcoin.cli.registry import frauds, miners
 from fedcoin.cli.request import request
 from fedcoin.cli.roles import SETTINGS
-from fedcoin.cli.wallet import balance, history, keys, register_miner, send, tx
+from fedcoin.cli.wallet import balance, history, keys, leave, register_miner, send, tx
 
 _EPILOG = """
 Every option can also stand in the --config file (a table for each command: [balance] node = "host:7070") or in the
@@ -42,8 +43,11 @@ for _command in (
     block,
     task,
     peers,
+    miners,
+    frauds,
     audit,
     register_miner,
+    leave,
     genesis,
     localnet,
 ):

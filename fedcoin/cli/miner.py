@@ -63,6 +63,15 @@ _PREFIX = "FEDCOIN_MINER"
     help="Working memory of one task's evaluation at most. [default: chosen from what is free]",
 )
 @click.option(
+    "--blob-budget",
+    "blob_budget_mb",
+    type=click.IntRange(1),
+    default=16_384,
+    show_default=True,
+    metavar="MIB",
+    help="Disk for the updates of tasks that are not settled yet at most.",
+)
+@click.option(
     "--evaluator",
     type=click.Choice(EVALUATORS),
     default="local",

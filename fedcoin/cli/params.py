@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from enum import IntEnum
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from fedcoin.node.chain_defaults import DEFAULT_SAMPLER
 E = TypeVar("E", bound=IntEnum)
 
 _U16 = 2**16 - 1
+_U64 = 2**64 - 1
 
 
 class Shares(click.ParamType):
@@ -60,9 +61,10 @@ class Utility(click.ParamType):
         """The number times UTILITY_SCALE, exact."""
         try:
             scaled = Decimal(str(value)) * UTILITY_SCALE
-        except InvalidOperation:
+        except DecimalException:  # no number, or one whose exponent no Decimal has
             self.fail(f"{value!r} is no number", param, ctx)
-        if not scaled.is_finite() or scaled <= 0 or scaled != int(scaled):
+        # Compared first: the whole part of 1e999999 has a million digits.
+        if not scaled.is_finite() or not 0 < scaled <= _U64 or scaled != int(scaled):
             self.fail(f"{value!r} must be positive and have at most 9 decimals", param, ctx)
         return int(scaled)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -93,7 +95,10 @@ def read_config(path: Path, command: click.Command) -> dict[str, Any]:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigFileInvalid(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # besides TOMLDecodeError: integers and nesting beyond Python's limits
         raise ConfigFileInvalid(f"{path} is no TOML: {error}") from error
     return _checked(settings, command, path, "")
 
@@ -207,6 +212,14 @@ def run_role(open_role: Callable[[], Role], ready_file: Path | None, until_eof: 
     asyncio.run(_run_role(open_role, ready_file, until_eof))
 
 
+def raise_file_limit() -> None:
+    """As many open files as the system allows the process: each connection is one, and the database needs its own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def _run_role(open_role: Callable[[], Role], ready_file: Path | None, until_eof: bool) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -223,6 +236,7 @@ async def _run_role(open_role: Callable[[], Role], ready_file: Path | None, unti
         loop.add_signal_handler(number, stop)
     if until_eof:
         loop.add_reader(sys.stdin.fileno(), _when_drained, loop, stopping.set)
+    raise_file_limit()
     role = open_role()
     work = asyncio.ensure_future(_serve(role, ready_file))
     waiting = asyncio.ensure_future(stopping.wait())

@@ -40,6 +40,8 @@ def node_config_options(port: int) -> Callable[[Callable[..., Any]], Callable[..
             tls_cert: Path | None,
             tls_key: Path | None,
             tls_ca: Path | None,
+            max_connections: int,
+            ban_ms: int,
             **options: Any,
         ) -> Any:
             fields = {
@@ -47,11 +49,29 @@ def node_config_options(port: int) -> Callable[[Callable[..., Any]], Callable[..
                 "listen": listen,
                 "advertise": advertise,
                 "tls": TlsPaths(tls_cert, tls_key, tls_ca),
+                "max_connections": max_connections,
+                "ban_ms": ban_ms,
             }
             return function(node_fields=fields, **options)
 
         chosen: Callable[..., Any] = choose
         for option in (
+            click.option(
+                "--ban",
+                "ban_ms",
+                type=click.IntRange(0),
+                default=600_000,
+                show_default=True,
+                metavar="MS",
+                help="How long who sends too much that is invalid is refused; 0: nobody is.",
+            ),
+            click.option(
+                "--max-connections",
+                type=click.IntRange(1),
+                default=512,
+                show_default=True,
+                help="Connections of callers at most.",
+            ),
             click.option(
                 "--tls-ca",
                 type=FILE,

@@ -1,4 +1,4 @@
-"""`fedcoin keys`, `balance`, `send`, `tx`, `history`, `register-miner`: what an account holder needs."""
+"""`fedcoin keys`, `balance`, `send`, `tx`, `history`, `register-miner`, `leave`: what an account holder needs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,18 @@ from fedcoin.cli.connection import (
     wait_for,
 )
 from fedcoin.cli.output import format_time, json_option, parse_id, plain, print_fields, print_json, print_table
-from fedcoin.core.keys import format_address, parse_address
-from fedcoin.core.transaction import MinerRegistration, Order, Transaction, Transfer
+from fedcoin.core.fraud import DoubleSign, FraudVote
+from fedcoin.core.keys import address_of, format_address, parse_address
+from fedcoin.core.transaction import (
+    Body,
+    MinerLeave,
+    MinerRegistration,
+    Order,
+    Payment,
+    PaymentKind,
+    Transaction,
+    Transfer,
+)
 from fedcoin.node.key_file import inspect_key_file, random_key, write_key_file
 from fedcoin.rpc.views import HistoryEntry, TransactionInfo, TransactionState
 
@@ -124,14 +134,29 @@ def send(
 @node_options
 @json_option
 def register_miner(key_path: Path, name: str, fee: int | None, wait: int, node: NodeChoice, as_json: bool) -> None:
-    """Register the key as a miner, so that it may take part in races from the next block on."""
+    """Register the key as a miner, so that it may take part in races from the next block on.
+
+    Besides the fee the chain's bond leaves the account. It comes back some time after `fedcoin leave`, unless the miner
+    is convicted of fraud by then.
+    """
     _submit(node, key_path, MinerRegistration(name), fee, wait, as_json, f"registration of {name}")
+
+
+@click.command()
+@key_option()
+@click.option("--fee", type=AMOUNT, help="For the block winner. [default: the least that the chain takes]")
+@click.option("--wait", type=click.IntRange(0), default=0, metavar="N", help=_WAIT_HELP)
+@node_options
+@json_option
+def leave(key_path: Path, fee: int | None, wait: int, node: NodeChoice, as_json: bool) -> None:
+    """Stop the key from mining. The chain gives its bond back after as many blocks as the genesis says."""
+    _submit(node, key_path, MinerLeave(), fee, wait, as_json, "the miner leaves")
 
 
 def _submit(
     node: NodeChoice,
     key_path: Path,
-    body: Transfer | MinerRegistration,
+    body: Body,
     fee: int | None,
     wait: int,
     as_json: bool,
@@ -203,7 +228,19 @@ def _describe(transaction: Transaction | None) -> list[tuple[str, object]]:
             ("train : com : sap", f"{body.train_share} : {body.com_share} : {body.sap_share}"),
             ("expires", format_time(body.expiry)),
         ]
-    return [*rows, ("registers miner", body.name)]
+    if isinstance(body, MinerRegistration):
+        return [*rows, ("registers miner", body.name)]
+    if isinstance(body, MinerLeave):
+        return [*rows, ("miner", "leaves")]
+    if isinstance(body, FraudVote):
+        return [*rows, ("votes in fraud case", body.case.hex())]
+    if isinstance(body, DoubleSign):
+        return [*rows, ("double signature of", _miner(body.first.winner)), ("at height", body.first.height)]
+    return [*rows, ("accuses", _miner(body.estimate.miner)), ("of leaf", body.accused.index)]
+
+
+def _miner(public_key: bytes) -> str:
+    return format_address(address_of(public_key))
 
 
 @click.command()
@@ -230,12 +267,17 @@ def history(address: str | None, key_path: Path | None, limit: int, node: NodeCh
             (
                 entry.height,
                 format_time(entry.timestamp),
-                f"{entry.payment.kind.name.lower()} of round {entry.payment.round + 1}"
-                if entry.payment
-                else "transaction",
+                _what(entry.payment) if entry.payment else "transaction",
                 format_address(entry.counterparty) if entry.counterparty else "",
                 ("+" if entry.amount > 0 else "") + format_amount(entry.amount).removesuffix(" FDC"),
             )
             for entry in entries
         ],
     )
+
+
+def _what(payment: Payment) -> str:
+    """Why a block has paid; bonds belong to no round."""
+    name = payment.kind.name.lower()
+    bonds = (PaymentKind.BOND, PaymentKind.REWARD, PaymentKind.DAMAGES)
+    return name if payment.kind in bonds else f"{name} of round {payment.round + 1}"

@@ -6,6 +6,7 @@ import gzip
 import zlib
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from fedcoin.core.errors import DatasetMalformed, DatasetNotFound
 
 UNSIGNED_BYTE = 0x08
 MAX_IDX_BYTES = 1 << 31
+_PIECE = 1 << 20
 
 
 def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
@@ -30,7 +32,7 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
             shape = _parse_header(path, header, dimensions)
             size = prod(shape)
             # One byte more than announced is enough to tell that the file is too long, however far it inflates.
-            body = file.read(size + 1)
+            body = _read_up_to(file, size + 1)
     except FileNotFoundError as error:
         raise DatasetNotFound(f"{path} is not there") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -41,6 +43,14 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         state = "truncated" if len(body) < size else "longer than its header says"
         raise DatasetMalformed(f"{path} is {state}: expected {size} bytes for shape {shape}")
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)
+
+
+def _read_up_to(file: BinaryIO | gzip.GzipFile, count: int) -> bytearray:
+    """As file.read, which would take `count` bytes of memory even where a short file only announces them."""
+    data = bytearray()
+    while len(data) < count and (piece := file.read(min(_PIECE, count - len(data)))):
+        data += piece
+    return data
 
 
 def _parse_header(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:

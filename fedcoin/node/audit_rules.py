@@ -11,7 +11,7 @@ from fedcoin.core.errors import FedCoinError, SettlementMismatch
 from fedcoin.core.genesis import Genesis
 from fedcoin.core.keys import format_address
 from fedcoin.core.task import Task
-from fedcoin.core.transaction import Order, Payment, PaymentKind, Transaction
+from fedcoin.core.transaction import SETTLEMENT_KINDS, Order, Payment, Transaction
 from fedcoin.ledger.orders import ORDER_RECORD, OrderRecord, OrderStatus
 from fedcoin.ledger.settlement import settlement_payments
 from fedcoin.ledger.state import ORDER_KEY, State
@@ -37,8 +37,8 @@ def rule_reasons(block: Block, task: Task, genesis: Genesis, order: Transaction 
 
 
 def _verify_settlement(block: Block, task: Task, state: State) -> None:
-    """Alg. 3 lines 9 to 12 and 2. Refunds of other orders, which the block may hold in front, are not looked at."""
-    paid = [payment for payment in block.payments if payment.kind is not PaymentKind.REFUND]
+    """Alg. 3 lines 9 to 12 and 2. Refunds and bonds, which the block may hold in front, are not looked at."""
+    paid = [payment for payment in block.payments if payment.kind in SETTLEMENT_KINDS]
     due = settlement_payments(state, task, block.header.averaged_total, block.header.winner)
     for expected, found in zip_longest(due, paid):
         if expected != found:

@@ -1,21 +1,45 @@
-"""Performs audits: fetches leaves from peers, checks and recomputes them, and reports verdicts."""
+"""Performs audits and trials: fetches leaves from peers, checks and recomputes them, and reports what it found."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from fedcoin.consensus.audit import Rows, WholeLeaves, fits, judge_proofs, judge_recomputed, whole_size
-from fedcoin.consensus.messages import Audit, AuditFinished, AuditItem, Leaves, StartAudit, Verdict
-from fedcoin.core.errors import FedCoinError
+from fedcoin.consensus.audit import (
+    EVIDENCE_FACTOR,
+    UNAVAILABLE,
+    Finding,
+    accused_item,
+    conclude,
+    fits,
+    judge_proofs,
+    judge_recomputed,
+    plain_step,
+    wanted_leaves,
+)
+from fedcoin.consensus.descent import Descent
+from fedcoin.consensus.messages import (
+    Audit,
+    AuditFinished,
+    AuditItem,
+    Leaves,
+    StartAudit,
+    StartTrial,
+    TrialFinished,
+    Verdict,
+)
+from fedcoin.core.errors import FedCoinError, InvalidMerkleProof
+from fedcoin.core.fraud import LeafProof
 from fedcoin.core.task import Problem
 from fedcoin.node.evaluator_protocol import LoadedProblem
-from fedcoin.rpc.views import LeafProof
 
 log = logging.getLogger("fedcoin.audit")
+
+Answer = tuple[AuditItem, Finding, Sequence[LeafProof]]
+"""What was audited in the end, what the leaves say by themselves, and the leaves."""
 
 
 class LeafSource(Protocol):
@@ -23,10 +47,6 @@ class LeafSource(Protocol):
 
     async def leaves(self, race: bytes, miner: bytes, tree_size: int, indices: Sequence[int]) -> Sequence[LeafProof]:
         """Leaves with Merkle paths. Raises a FedCoinError."""
-        ...
-
-    def leaf_range(self, race: bytes, miner: bytes, start: int, count: int) -> AsyncIterator[bytes]:
-        """Consecutive leaves, several to a piece. Raises a FedCoinError."""
         ...
 
 
@@ -48,16 +68,14 @@ class AuditEvaluator(Protocol):
 class AuditLimits:
     """How much an audit may take."""
 
-    max_bytes: int = 256 << 20
-    """All leaves of one estimate (time · K · 8) at most; more are not fetched."""
     deadline_seconds: float = 30.0
     """For an audit as a whole; what is open then is UNAVAILABLE."""
     source_seconds: float = 10.0
     """For one peer to hand out what it was asked for."""
-    max_sources: int = 4
-    """Peers that are asked for the leaves of one estimate, one after another."""
     parallel: int = 4
     """Estimates that are fetched at the same time."""
+    trial_seconds: float = 300.0
+    """For a trial as a whole. Nobody waits for it, so a heavy problem may be prepared meanwhile."""
 
 
 class Auditor:
@@ -70,7 +88,10 @@ class Auditor:
         blobs: Callable[[Problem], Awaitable[Mapping[bytes, bytes]]],
         limits: AuditLimits | None = None,
     ) -> None:
-        """`sources(miner)`: peers to ask for a miner's leaves, best first. `blobs(problem)`: the blobs, by digest."""
+        """`sources(miner)`: all peers that claim to be a miner, to ask for its leaves.
+
+        `blobs(problem)`: the blobs, by digest.
+        """
         self._evaluator = evaluator
         self._sources = sources
         self._blobs = blobs
@@ -87,22 +108,49 @@ class Auditor:
         try:
             if tasks:
                 await asyncio.wait(tasks.values(), timeout=self._limits.deadline_seconds)
-            verdicts = {miner: _verdict(task) for miner, task in tasks.items()}
+            findings = {miner: _finding(task) for miner, task in tasks.items()}
         finally:
             for task in (*tasks.values(), blobs):
                 task.cancel()
             await asyncio.gather(*tasks.values(), blobs, return_exceptions=True)
-        return AuditFinished(audit, verdicts)
+        verdicts = {miner: finding.verdict for miner, finding in findings.items()}
+        evidence = {miner: finding.evidence for miner, finding in findings.items() if finding.evidence is not None}
+        return AuditFinished(audit, verdicts, evidence)
+
+    async def try_case(self, effect: StartTrial) -> TrialFinished:
+        """Whether the evidence of a case convicts its miner. Whatever goes wrong on our side leaves it open."""
+        try:
+            async with asyncio.timeout(self._limits.trial_seconds):
+                guilty = await self._guilty(effect)
+        except (FedCoinError, TimeoutError) as error:
+            log.info("no trial of case %s… now: %r", effect.case.hex()[:12], error)
+            guilty = None
+        return TrialFinished(effect.case, guilty)
+
+    async def _guilty(self, effect: StartTrial) -> bool:
+        report, problem = effect.report, effect.problem
+        item = accused_item(report)
+        if not fits(item, problem):
+            return False
+        step = plain_step(report.estimate, report.before, report.accused)
+        if step is None:
+            return True
+        blobs = await self._blobs(problem)
+        loaded = await self._evaluator.prepare(problem, blobs)
+        estimate = report.estimate
+        recomputed = await self._evaluator.recompute(problem, blobs, estimate.race, estimate.miner, item.indices)
+        steps = {report.accused.index: step}
+        return judge_recomputed(item, problem, steps, recomputed, loaded.samples, EVIDENCE_FACTOR) is not None
 
     async def _judge(
         self, audit: Audit, item: AuditItem, blobs: asyncio.Future[Mapping[bytes, bytes]], turns: asyncio.Semaphore
-    ) -> Verdict:
+    ) -> Finding:
         if not fits(item, audit.problem):
-            return Verdict.CONVICTED
+            return Finding(Verdict.CONVICTED)
         async with turns:
-            verdict, rows = await self._fetch(audit, item)
-        if verdict is not Verdict.HONEST:
-            return verdict
+            item, finding, proofs = await self._fetch(audit, item)
+        if finding.verdict is not Verdict.HONEST:
+            return finding
         miner, problem = item.estimate.miner, audit.problem
         try:
             held = await asyncio.shield(blobs)
@@ -111,47 +159,77 @@ class Auditor:
         except FedCoinError as error:
             # Also where the problem itself is at fault: what we cannot evaluate proves nothing against a miner.
             log.warning("no audit of %s…: %s (%s)", miner.hex()[:12], error, error.code)
-            return Verdict.UNAVAILABLE
-        return judge_recomputed(item, problem, rows, recomputed, loaded.samples)
+            return UNAVAILABLE
+        return conclude(item, problem, proofs, finding.steps, recomputed, loaded.samples)
 
-    async def _fetch(self, audit: Audit, item: AuditItem) -> tuple[Verdict, Rows]:
-        """The first verdict that a peer's leaves allow, and the leaves to recompute."""
-        miner = item.estimate.miner
-        size = whole_size(item)
-        if item.whole and size > self._limits.max_bytes:
-            log.warning("no audit of %s…: %d bytes of leaves, above %d", miner.hex()[:12], size, self._limits.max_bytes)
-            return Verdict.UNAVAILABLE, {}
-        for source in self._sources(miner)[: self._limits.max_sources]:
-            try:
-                async with asyncio.timeout(self._limits.source_seconds):
-                    verdict, rows = await (_whole if item.whole else _some)(source, audit.race, item)
-            except (FedCoinError, TimeoutError, OSError) as error:
-                log.debug("a peer does not hand out leaves of %s…: %r", miner.hex()[:12], error)
-                continue
-            if verdict is not Verdict.UNAVAILABLE:
-                return verdict, rows
-            log.warning("a peer hands out leaves of %s… that are not under its root", miner.hex()[:12])
-        return Verdict.UNAVAILABLE, {}
+    async def _fetch(self, audit: Audit, item: AuditItem) -> Answer:
+        """The first finding that some peer's leaves allow, and these leaves.
+
+        All peers are asked at once: whoever claims to be that miner and keeps us waiting holds up nothing.
+        """
+        asked = [asyncio.create_task(self._ask(source, audit, item)) for source in self._sources(item.estimate.miner)]
+        try:
+            for answered in asyncio.as_completed(asked):
+                answer = await answered
+                if answer[1].verdict is not Verdict.UNAVAILABLE:
+                    return answer
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        return item, UNAVAILABLE, ()
+
+    async def _ask(self, source: LeafSource, audit: Audit, item: AuditItem) -> Answer:
+        miner = item.estimate.miner.hex()[:12]
+        held: dict[int, LeafProof] = {}
+        try:
+            async with asyncio.timeout(self._limits.source_seconds):
+                await _get(source, audit.race, item, held)
+                finding = judge_proofs(item, tuple(held.values()))
+                if audit.block is not None and finding.verdict is Verdict.HONEST:
+                    # Only a fresh block decides anything at once; checks while a race runs are to be cheap.
+                    item = await _with_largest(source, audit.race, item, held)
+                    finding = judge_proofs(item, tuple(held.values()))
+        except InvalidMerkleProof:
+            finding = UNAVAILABLE
+        except (FedCoinError, TimeoutError, OSError) as error:
+            log.debug("a peer does not hand out leaves of %s…: %r", miner, error)
+            return item, UNAVAILABLE, ()
+        if finding.verdict is Verdict.UNAVAILABLE:
+            log.warning("a peer hands out leaves of %s… that are not under its root", miner)
+        return item, finding, tuple(held.values())
 
 
-async def _whole(source: LeafSource, race: bytes, item: AuditItem) -> tuple[Verdict, Rows]:
-    leaves = WholeLeaves(item)
-    async for piece in source.leaf_range(race, item.estimate.miner, 0, item.estimate.time):
-        if not leaves.add(piece):
-            break
-    return leaves.verdict(), leaves.rows
+async def _get(source: LeafSource, race: bytes, item: AuditItem, held: dict[int, LeafProof]) -> None:
+    """Adds to the leaves at hand what the item needs besides."""
+    await _add(source, race, item, [index for index in wanted_leaves(item) if index not in held], held)
 
 
-async def _some(source: LeafSource, race: bytes, item: AuditItem) -> tuple[Verdict, Rows]:
-    proofs = await source.leaves(race, item.estimate.miner, item.estimate.time, item.indices)
-    return judge_proofs(item, {proof.index: (proof.leaf, proof.path) for proof in proofs})
+async def _add(
+    source: LeafSource, race: bytes, item: AuditItem, indices: Sequence[int], held: dict[int, LeafProof]
+) -> None:
+    if indices:
+        estimate = item.estimate
+        proofs = await source.leaves(race, estimate.miner, estimate.time, indices)
+        held.update((proof.index, proof) for proof in proofs if proof.index in indices)
 
 
-def _verdict(task: asyncio.Task[Verdict]) -> Verdict:
+async def _with_largest(source: LeafSource, race: bytes, item: AuditItem, held: dict[int, LeafProof]) -> AuditItem:
+    """The item with the iteration that is most out of the ordinary besides its own; the leaves come into `held`."""
+    descent = Descent(item.estimate)
+    while wanted := descent.wanted():
+        await _add(source, race, item, [index for index in wanted if index not in held], held)
+        descent.take(held)
+    item = replace(item, indices=tuple(sorted({*item.indices, descent.index})))
+    await _get(source, race, item, held)
+    return item
+
+
+def _finding(task: asyncio.Task[Finding]) -> Finding:
     if not task.done() or task.cancelled():
-        return Verdict.UNAVAILABLE
+        return UNAVAILABLE
     error = task.exception()
     if error is not None:
         log.error("an audit failed: %s: %s", type(error).__name__, error)
-        return Verdict.UNAVAILABLE
+        return UNAVAILABLE
     return task.result()

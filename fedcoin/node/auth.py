@@ -1,15 +1,18 @@
-"""What clients and requesters sign when they ask an FL server for something.
+"""What clients and requesters sign when they ask an FL server for something, and miners when they are met.
 
-Each request binds the chain, and a time, so that a recorded one is worthless elsewhere and later.
+Each request binds the chain, and a time, so that a recorded one is worthless elsewhere and later; what a miner signs
+binds the caller's nonce and the miner's address, so that nobody can hand it on as his own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedcoin.core.encoding import HASH_SIZE, Struct, raw, u64
+from fedcoin.core.encoding import HASH_SIZE, Struct, raw, text, u64
 from fedcoin.core.errors import RequestExpired
 from fedcoin.core.keys import PUBLIC_KEY_SIZE, PrivateKey, verify_signature
+from fedcoin.rpc.address import MAX_ADDRESS
+from fedcoin.rpc.views import NONCE_SIZE
 
 MAX_AGE_MS = 120_000
 """A signed request is accepted this long after it was made; and this far in the future, for clocks that differ."""
@@ -36,8 +39,29 @@ class ModelRequest:
     """Milliseconds since 1970."""
 
 
+@dataclass(frozen=True)
+class Presence:
+    """A miner says that it is who answers at an address."""
+
+    nonce: bytes
+    """32 bytes that the caller has drawn."""
+    address: str
+    """HOST:PORT at which the miner says that it is reached; empty if it cannot be."""
+
+
 JOIN_REQUEST = Struct(JoinRequest, "fedcoin/v1/join", server=raw(PUBLIC_KEY_SIZE), samples=u64, joined_at=u64)
 MODEL_REQUEST = Struct(ModelRequest, "fedcoin/v1/model-request", order=raw(HASH_SIZE), requested_at=u64)
+PRESENCE = Struct(Presence, "fedcoin/v1/presence", nonce=raw(NONCE_SIZE), address=text(MAX_ADDRESS))
+
+
+def sign_presence(key: PrivateKey, chain_id: bytes, presence: Presence) -> bytes:
+    """The miner's signature over its presence."""
+    return key.sign(PRESENCE.digest(presence, chain_id))
+
+
+def verify_presence(public_key: bytes, chain_id: bytes, presence: Presence, signature: bytes) -> None:
+    """Raises InvalidSignature, InvalidPublicKey."""
+    verify_signature(public_key, PRESENCE.digest(presence, chain_id), signature)
 
 
 def sign_join(key: PrivateKey, chain_id: bytes, request: JoinRequest) -> bytes:

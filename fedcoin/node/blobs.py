@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
-from fedcoin.core.errors import BlobMismatch, BlobNotFound, BlobNotWanted, BlobTooLarge, FedCoinError, StoreCorrupt
+from fedcoin.core.errors import BlobNotFound, BlobNotWanted, BlobTooLarge, StoreCorrupt
 from fedcoin.core.task import Problem
+from fedcoin.node.downloads import check_digest, download
 from fedcoin.rpc.handlers import BlobHandler
 from fedcoin.store.chain_store import ChainStore
 
@@ -17,9 +17,8 @@ log = logging.getLogger("fedcoin.blobs")
 PARALLEL_DOWNLOADS = 4
 MAX_SOURCES = 16
 """Who is asked for one blob."""
-PATIENCE_SECONDS = 20.0
-"""How long one source may take over a blob, and a second more for each SLOWEST bytes of it; then the next is asked."""
-SLOWEST = 1 << 20
+DEFAULT_BUDGET = 16 << 30
+"""Bytes of blobs that no settled problem needs."""
 
 
 class StoredBlobs(Mapping[bytes, bytes]):
@@ -58,13 +57,22 @@ class BlobExchange:
         limit: int,
         sources: Callable[[], Sequence[BlobHandler]],
         wanted: Callable[[], set[bytes]],
+        budget: int = DEFAULT_BUDGET,
     ) -> None:
-        """`limit`: bytes of one blob. `sources`: whom to ask. `wanted`: digests of all open problems."""
+        """`limit`: bytes of one blob. `sources`: whom to ask. `wanted`: digests of all open problems.
+
+        `budget`: bytes of all blobs at most that no settled problem needs: who orders little and publishes much must
+        not fill the disk.
+        """
         self._store = store
         self._limit = limit
         self._sources = sources
         self._wanted = wanted
+        self._budget = budget
+        self._settled: Set[bytes] = frozenset()
+        self._used = sum(size for _, size in store.blobs())
         self._parallel = asyncio.Semaphore(PARALLEL_DOWNLOADS)
+        self._in_background = asyncio.Semaphore(1)
 
     @property
     def limit(self) -> int:
@@ -82,75 +90,77 @@ class BlobExchange:
             raise BlobNotFound(f"this node does not hold blob {digest.hex()}")
         return data
 
-    def put(self, digest: bytes, data: bytes) -> None:
-        """Keeps a blob that somebody hands us. Raises BlobTooLarge, BlobNotWanted, BlobMismatch."""
-        if len(data) > self._limit:
-            raise BlobTooLarge(f"the blob has {len(data)} bytes, {self._limit} are allowed")
+    def part(self, digest: bytes, start: int) -> bytes:
+        """A piece of a blob from byte `start` on. Raises BlobNotFound."""
+        data = self._store.blob_part(digest, start)
+        if not data:
+            raise BlobNotFound(f"this node does not hold blob {digest.hex()}")
+        return data
+
+    def expect(self, digest: bytes, size: int) -> bool:
+        """Judges a blob that somebody is about to hand in, before memory is taken; False if it is held already.
+
+        Raises BlobTooLarge, BlobNotWanted.
+        """
+        if self._store.blob_size(digest) is not None:
+            return False
+        if size > self._limit:
+            raise BlobTooLarge(f"the blob has {size} bytes, {self._limit} are allowed")
         if digest not in self._wanted():
             raise BlobNotWanted("no open task needs this blob; publish the task first")
-        _check(digest, data)
-        self._store.put_blob(digest, data)
+        return True
 
-    async def fetch(self, problem: Problem, also: Iterable[BlobHandler] = ()) -> Mapping[bytes, bytes]:
+    def put(self, digest: bytes, data: bytes) -> None:
+        """Keeps a blob that somebody hands us. Raises BlobTooLarge, BlobNotWanted, BlobMismatch."""
+        if self.expect(digest, len(data)):
+            check_digest(digest, data)
+            self._keep(digest, data)
+
+    async def fetch(
+        self, problem: Problem, also: Iterable[BlobHandler] = (), *, background: bool = False
+    ) -> Mapping[bytes, bytes]:
         """All blobs of a problem, by digest. `also`: whom to ask, besides the peers.
 
-        Raises BlobNotFound, naming one that nobody hands out; what has been fetched by then is kept.
+        `background`: one blob at a time, without taking turns from those that are waited for. Raises BlobNotFound,
+        naming one that nobody hands out, BlobTooLarge if there is no room for them; what has been fetched by then is
+        kept.
         """
         digests = tuple(dict.fromkeys(problem.blobs))
         missing = [digest for digest in digests if self._store.blob_size(digest) is None]
         if missing:
             sources = [*also, *self._sources()][:MAX_SOURCES]
-            ended = await asyncio.gather(*(self._get(one, sources) for one in missing), return_exceptions=True)
+            turns = self._in_background if background else self._parallel
+            ended = await asyncio.gather(*(self._get(one, sources, turns) for one in missing), return_exceptions=True)
             for error in ended:
                 if error is not None:
                     raise error
         return StoredBlobs(self._store, digests)
 
-    async def _get(self, digest: bytes, sources: Sequence[BlobHandler]) -> None:
-        async with self._parallel:
+    def drop(self, settled: Set[bytes], lately: Set[bytes] = frozenset()) -> None:
+        """Forgets blobs of which no problem has need. `settled`: digests of those that were settled.
+
+        `lately`: of tasks that were open on one of the last tips, and may be published again; they go if there is no
+        room.
+        """
+        self._settled = settled
+        needed = settled | lately | self._wanted()
+        self._used = 0
+        for digest, size in self._store.blobs():
+            if digest not in needed:
+                self._store.delete_blob(digest)
+            elif digest not in settled:
+                self._used += size
+
+    def _keep(self, digest: bytes, data: bytes) -> None:
+        if self._used + len(data) > self._budget:
+            self.drop(self._settled)
+        if self._used + len(data) > self._budget:
+            raise BlobTooLarge(f"open tasks have {self._used} bytes of blobs already, {self._budget} are kept at most")
+        self._store.put_blob(digest, data)
+        if digest not in self._settled:
+            self._used += len(data)
+
+    async def _get(self, digest: bytes, sources: Sequence[BlobHandler], turns: asyncio.Semaphore) -> None:
+        async with turns:
             if self._store.blob_size(digest) is None:  # or somebody has handed it in meanwhile
-                self._store.put_blob(digest, await self._download(digest, sources))
-
-    async def _download(self, digest: bytes, sources: Sequence[BlobHandler]) -> bytes:
-        # All at once are asked whether they have it, so that one that does not answer costs no time.
-        asked = [asyncio.create_task(_size(source, digest)) for source in sources]
-        try:
-            for answer in asyncio.as_completed(asked, timeout=PATIENCE_SECONDS):
-                source, size = await answer
-                if size is not None and size <= self._limit:
-                    data = await self._take(source, digest, size)
-                    if data is not None:
-                        return data
-        except TimeoutError:
-            log.debug("blob %s: the rest does not answer", digest.hex()[:12])
-        finally:
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
-        raise BlobNotFound(f"none of {len(sources)} peers hands out blob {digest.hex()}")
-
-    async def _take(self, source: BlobHandler, digest: bytes, size: int) -> bytes | None:
-        """The blob from one source; None if that fails."""
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS + size / SLOWEST):
-                data = await source.get_blob(digest)
-            if len(data) > self._limit:
-                raise BlobTooLarge(f"{len(data)} bytes came where {size} were announced")
-            _check(digest, data)
-        except (FedCoinError, TimeoutError, OSError) as error:
-            log.debug("blob %s: %r", digest.hex()[:12], error)
-            return None
-        return data
-
-
-async def _size(source: BlobHandler, digest: bytes) -> tuple[BlobHandler, int | None]:
-    try:
-        return source, await source.blob_size(digest)
-    except (FedCoinError, OSError) as error:
-        log.debug("blob %s: %r", digest.hex()[:12], error)
-        return source, None
-
-
-def _check(digest: bytes, data: bytes) -> None:
-    if hashlib.sha256(data).digest() != digest:
-        raise BlobMismatch(f"the bytes are not those of digest {digest.hex()}")
+                self._keep(digest, await download(digest, sources, self._limit))

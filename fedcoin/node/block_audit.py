@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcoin.consensus.certificate import verify_range
+from fedcoin.consensus.audit import judge_proofs, wanted_leaves
+from fedcoin.consensus.messages import AuditItem, Verdict
 from fedcoin.core.block import Block
 from fedcoin.core.errors import BlobMismatch, EstimateOutOfRange, LeafMismatch, LeavesNotFound, NotASettlement
 from fedcoin.core.estimate import Estimate
 from fedcoin.core.keys import address_of
-from fedcoin.core.merkle import verify_inclusion
 from fedcoin.core.params import UTILITY_SCALE
 from fedcoin.core.task import Problem, RaceKind, Task
 from fedcoin.ledger.settlement import client_payouts
@@ -30,7 +30,7 @@ from fedcoin.node.audit_rules import rule_reasons
 from fedcoin.node.preparation import Preparer
 from fedcoin.rpc.handlers import MinerHandler
 from fedcoin.shapley.iterations import Iterations
-from fedcoin.shapley.leaves import LeafLog, decode_leaf
+from fedcoin.shapley.leaves import LeafLog
 from fedcoin.shapley.mean import averaged
 from fedcoin.shapley.samplers import open_sampler
 
@@ -146,7 +146,7 @@ def _possible(block: Block, task: Task) -> bool:
     """Whether the numbers of iterations and clients are ones to work on; if not, the rules have said so already."""
     try:
         for estimate in block.certificate:
-            verify_range(estimate, task.problem.clients)
+            estimate.verify_range(task.problem.clients)
     except EstimateOutOfRange:
         return False
     return len(block.header.averaged_total) == len(task.contributors) == task.problem.clients
@@ -280,21 +280,25 @@ class _Checker:
         rest = indices
         while rest:
             part, rest = rest[: self._chunk], rest[self._chunk :]
-            proofs = await miner.leaves(estimate.race, estimate.miner, estimate.time, part)
+            item = AuditItem(estimate, tuple(part))
+            proofs = await miner.leaves(estimate.race, estimate.miner, estimate.time, wanted_leaves(item))
             recomputed = self._evaluator.leaves(estimate, part)
-            by_index = {proof.index: proof for proof in proofs}
+            finding = judge_proofs(item, proofs)
+            if finding.verdict is Verdict.UNAVAILABLE:
+                raise LeavesNotFound(f"{_name(estimate)} did not hand out the leaves that it has signed for")
+            if finding.evidence is not None:
+                reason = f"{_name(estimate)}: leaf {finding.evidence[1].index} is none, or not the total"
+                return EstimateAudit(
+                    estimate.miner, estimate.time, len(indices), False, deviation / UTILITY_SCALE, reason
+                )
             for index, row in zip(part, recomputed, strict=True):
-                proof = by_index.get(index)
-                if proof is None:
-                    raise LeavesNotFound(f"{_name(estimate)} did not hand out its leaf {index}")
-                claimed = decode_leaf(proof.leaf, self._clients)
-                verify_inclusion(proof.leaf, index, estimate.time, proof.path, estimate.leaf_root)
+                claimed = finding.steps[index]
                 off = max(abs(int(ours) - theirs) for ours, theirs in zip(row, claimed, strict=True))
                 exact, deviation = exact and off == 0, max(deviation, off)
                 try:
                     self._evaluator.check(claimed, row, estimate, index)
                 except LeafMismatch as error:
-                    reason = reason or f"{_name(estimate)}: leaf {index}: {error.message}"
+                    reason = reason or f"{_name(estimate)}: iteration {index}: {error.message}"
             await self._advance(len(part))
         return EstimateAudit(estimate.miner, estimate.time, count, exact, deviation / UTILITY_SCALE, reason)
 

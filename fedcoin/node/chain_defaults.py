@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedcoin.core.params import UTILITY_SCALE, ChainParams
+from fedcoin.core.params import UNITS_PER_FDC, UTILITY_SCALE, ChainParams
 from fedcoin.core.task import Sampler
 
 DEFAULT_SAMPLER = Sampler.HYBRID
@@ -26,6 +26,8 @@ DEFAULT_PARAMS = ChainParams(
     finality_depth=100,
     heartbeat_ms=0,
     min_fee=1_000,
+    miner_bond=10 * UNITS_PER_FDC,
+    bond_blocks=1_000,
     max_block_bytes=8 << 20,
     max_blob_bytes=256 << 20,
     max_transactions=5_000,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
@@ -17,6 +18,7 @@ from fedcoin.node.data_shares import load_shares
 from fedcoin.node.genesis_file import load_genesis
 from fedcoin.node.worker import Worker
 from fedcoin.rpc.miner_client import MinerClient
+from fedcoin.rpc.score import Scores
 from fedcoin.rpc.server import serve
 from fedcoin.rpc.server_client import ServerClient
 from fedcoin.rpc.views import NodeStatus
@@ -72,7 +74,13 @@ class ClientRole:
         node = ClientNode(hosted, server, chain, worker, config.settings, self._now_ms, self._report)
         self.node = node
         status = ClientStatus(self._keys[0], genesis.id(), genesis.params.name, self._now_ms())
-        listening = await serve(status, config.listen, tls=config.tls.for_server())
+        listening = await serve(
+            status,
+            config.listen,
+            tls=config.tls.for_server(),
+            limits=config.limits,
+            scores=Scores(config.ban_rule, time.monotonic),
+        )
         stack.push_async_callback(listening.stop, config.stop_grace_ms / 1000)
         self.address = listening.address
         self._running = asyncio.create_task(node.run(), name="clients")

@@ -6,6 +6,7 @@ Addresses are HOST:PORT. Times are milliseconds unless a name says otherwise.
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from fedcoin.core.errors import ConfigInvalid
 from fedcoin.node.data_shares import ShareRule
 from fedcoin.node.rounds import RoundSettings
 from fedcoin.rpc.calls import Deadlines
+from fedcoin.rpc.limits import Limits
+from fedcoin.rpc.score import BanRule
 from fedcoin.rpc.tls import ClientTls, ServerTls
 from fedcoin.rpc.views import TrainingSettings
 
@@ -70,11 +73,27 @@ class NodeConfig:
     """Deadline of a call to another node."""
     stop_grace_ms: int = 5_000
     """How long calls in flight may still take when the node stops."""
+    max_connections: int = 512
+    """TCP connections of callers; fewer if the system allows the process fewer than twice as many open files."""
+    ban_ms: int = 600_000
+    """How long a peer is refused that has sent too much that is invalid; 0: nobody is."""
 
     @property
     def deadlines(self) -> Deadlines:
         """Of calls to other nodes."""
         return Deadlines(call=self.rpc_timeout_ms / 1000)
+
+    @property
+    def limits(self) -> Limits:
+        """Of callers."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        allowed = self.max_connections if files == resource.RLIM_INFINITY else min(self.max_connections, files // 2)
+        return Limits(connections=max(1, allowed))
+
+    @property
+    def ban_rule(self) -> BanRule:
+        """When callers and peers are refused."""
+        return BanRule(seconds=self.ban_ms / 1000)
 
     @property
     def learning_threads(self) -> int:
@@ -90,6 +109,8 @@ class NodeConfig:
             raise ConfigInvalid("threads must not be negative")
         if self.rpc_timeout_ms < 1 or self.stop_grace_ms < 0:
             raise ConfigInvalid("rpc_timeout_ms must be positive, stop_grace_ms not negative")
+        if self.max_connections < 1 or self.ban_ms < 0:
+            raise ConfigInvalid("max_connections must be positive, ban_ms not negative")
         if not self.genesis.is_file():
             raise ConfigInvalid(f"genesis file {self.genesis} is not there: get the network's file from who runs it")
         self.tls.check()
@@ -114,6 +135,8 @@ class MinerConfig(NodeConfig):
     """Work spent on recomputing the leaves of others, as a share of own mining."""
     evaluator_memory_mb: int = 0
     """Working memory of one task's evaluation at most, MiB; 0: chosen from what is free. No result depends on it."""
+    blob_budget_mb: int = 16_384
+    """Disk for the blobs of tasks that are not settled yet at most, MiB."""
     evaluator: str = "local"
     """local: a process on this machine; ray: the workers of a Ray cluster of the miner's own."""
     ray_address: str = ""
@@ -130,8 +153,8 @@ class MinerConfig(NodeConfig):
             raise ConfigInvalid("audit_share must be from 0 to 1")
         if self.max_peers < 1 or self.mempool_capacity < 1 or self.estimate_interval_ms < 1:
             raise ConfigInvalid("max_peers, mempool_capacity and estimate_interval_ms must be positive")
-        if self.evaluator_memory_mb < 0:
-            raise ConfigInvalid("evaluator_memory_mb must not be negative")
+        if self.evaluator_memory_mb < 0 or self.blob_budget_mb < 1:
+            raise ConfigInvalid("evaluator_memory_mb must not be negative, blob_budget_mb must be positive")
         if self.evaluator not in EVALUATORS:
             raise ConfigInvalid(f"evaluator: {self.evaluator!r} is none of {', '.join(EVALUATORS)}")
         if self.ray_workers < 0:

@@ -44,6 +44,9 @@ _PROGRESS_SECONDS = 5.0
 _MOST_DEATHS = 2
 _STOP_SECONDS = 2.0
 _SECONDS_TO_START = 120.0
+_SECONDS_TO_ANSWER = 120.0
+"""For the iterations of one request, of which there may be but one. Who pays for a model that takes longer would hold
+up this miner's audits too."""
 _COMMAND = "from fedcoin.node.evaluator_worker import main; main()"
 
 
@@ -161,7 +164,7 @@ class EvaluatorProcess:
         request = _Request(priority)
         question = {**head, "race": race.hex(), "problem": problem.id().hex()}
         while True:
-            answer, body = await self._served(request, lambda: self._ask(question))
+            answer, body = await self._served(request, lambda: self._ask_in_time(request, question))
             if not answer.get("missing"):
                 break
             await self._prepared(request, problem, blobs)
@@ -243,6 +246,14 @@ class EvaluatorProcess:
         if self._stopped:
             raise EvaluatorFailed("the evaluator has been stopped")
         raise EvaluatorFailed(f"the evaluator process died twice over a request ({reason}): is there enough memory?")
+
+    async def _ask_in_time(self, request: _Request, head: Head) -> tuple[Head, bytes]:
+        try:
+            async with asyncio.timeout(_SECONDS_TO_ANSWER):
+                return await self._ask(head)
+        except TimeoutError:
+            request.deaths = _MOST_DEATHS - 1  # another worker would be no faster
+            raise _WorkerDied(f"one iteration takes longer than {_SECONDS_TO_ANSWER:.0f} s here") from None
 
     async def _ask(self, head: Head, body: bytes = b"") -> tuple[Head, bytes]:
         await self._write(head, body)

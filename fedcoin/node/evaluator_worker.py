@@ -27,6 +27,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO
 
@@ -39,6 +40,9 @@ from fedcoin.node.pace import Pace
 from fedcoin.node.preparation import KeptPreparations, Preparer
 from fedcoin.shapley.iterations import Iterations
 
+NICENESS = 5
+"""Of this process: a node with blocks to verify gets three quarters of a core that both want. Not more, because beside
+other programs on a busy machine a race would take minutes."""
 CACHED_PROBLEMS = 3
 """Evaluators kept: the race's, and those of audits."""
 _KEPT_BYTES = 32 << 20
@@ -147,9 +151,17 @@ def _mine(loaded: Loaded, race: bytes, miner: bytes, start: int, seconds: float,
 
 
 def serve(
-    requests: queue.Queue[tuple[Head, bytes]], output: BinaryIO, threads: int, device: str, memory_mb: int = 0
+    requests: queue.Queue[tuple[Head, bytes]],
+    output: BinaryIO,
+    threads: int,
+    device: str,
+    memory_mb: int = 0,
+    started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answers requests for ever, or until something happens that is no FedCoinError."""
+    """Answers requests for ever, or until something happens that is no FedCoinError.
+
+    `started`: called once the slow imports are done.
+    """
 
     send = partial(write_frame, output)
     try:
@@ -157,6 +169,7 @@ def serve(
 
         limit_threads(threads)
         chosen = str(resolve_device(device))
+        started()
         send({"device": chosen, "threads": threads})
         evaluations = Evaluations(chosen, memory_mb)
         while True:
@@ -174,6 +187,11 @@ def serve(
     except Exception as error:
         # A CUDA error or memory that has run out leaves no state to go on from.
         send({"crash": f"{type(error).__name__}: {error}"[:2000]})
+
+
+def _step_back() -> None:
+    """Lets the node go first, which answers peers and people. On an idle core it makes no difference."""
+    os.nice(NICENESS)
 
 
 def _read(requests: queue.Queue[tuple[Head, bytes]]) -> None:
@@ -194,7 +212,7 @@ def main() -> None:
     requests: queue.Queue[tuple[Head, bytes]] = queue.Queue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     try:
-        serve(requests, output, int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+        serve(requests, output, int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), _step_back)
     except BrokenPipeError:
         pass
     finally:

@@ -15,12 +15,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fedcoin.core.errors import ConfigInvalid, FedCoinError, MalformedEncoding, MalformedGenesis, WrongGenesis
 from fedcoin.core.genesis import GENESIS, Allocation, Genesis
+from fedcoin.core.keys import address_of
 from fedcoin.core.params import ChainParams
 from fedcoin.core.task import Aggregation, Baseline, Problem, Sampler, UpdateRef, Utility
 from fedcoin.ledger.genesis import verify_genesis
@@ -58,13 +59,32 @@ def make_genesis(
 ) -> GenesisFile:
     """A genesis with a tiny problem for AUDIT races: softmax regression on scikit-learn's digits, K = 4.
 
-    `sampler` is the problem's. The same arguments (and versions of torch and scikit-learn) give the same file. Raises
+    Each miner gets its bond beside `allocations`, so that it holds what they say once the bond has moved. `sampler` is
+    the problem's. The same arguments (and versions of torch and scikit-learn) give the same file. Raises
     InvalidGenesis.
     """
     problem, blobs = _audit_problem(sampler)
-    genesis = Genesis(params, timestamp, tuple(allocations), tuple(miners), problem)
+    genesis = Genesis(params, timestamp, _with_bonds(params, allocations, miners), tuple(miners), problem)
     verify_genesis(genesis)
     return GenesisFile(genesis, blobs)
+
+
+def _with_bonds(
+    params: ChainParams, allocations: Sequence[Allocation], miners: Sequence[bytes]
+) -> tuple[Allocation, ...]:
+    """The allocations and a bond for each miner; what is wrong with either is left for `verify_genesis` to find."""
+    if params.miner_bond == 0:
+        return tuple(allocations)
+    bonded = list(allocations)
+    places = {item.address: place for place, item in reversed(list(enumerate(bonded)))}
+    for address in map(address_of, miners):
+        if address in places:
+            held = bonded[places[address]]
+            bonded[places[address]] = replace(held, amount=held.amount + params.miner_bond)
+        else:
+            places[address] = len(bonded)
+            bonded.append(Allocation(address, params.miner_bond))
+    return tuple(bonded)
 
 
 def write_genesis(path: Path, file: GenesisFile) -> None:

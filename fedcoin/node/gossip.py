@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from fedcoin.core.block import Block
-from fedcoin.core.errors import FedCoinError, Unavailable
+from fedcoin.core.errors import FedCoinError, NodeBusy, RateLimited, TimestampInFuture, Unavailable
 from fedcoin.core.estimate import Estimate
 from fedcoin.core.task import Task
-from fedcoin.core.transaction import Transaction
+from fedcoin.core.transaction import TRANSACTION, Transaction
 from fedcoin.rpc.handlers import MinerHandler
 
 log = logging.getLogger("fedcoin.gossip")
@@ -19,8 +20,17 @@ log = logging.getLogger("fedcoin.gossip")
 LIMITS = {"block": 64, "task": 64, "estimate": 2_000, "transaction": 2_000}
 """Messages of each kind waiting for one peer, the urgent kinds first; beyond it the oldest are dropped, and the peer's
 next sync makes up for them."""
-_LANES: tuple[tuple[str, ...], ...] = (("block", "task", "estimate"), ("transaction",))
-"""What is sent one after another. Transactions, of which anybody can send many, never stand before a block."""
+_URGENT = ("block", "task", "estimate")
+"""What is sent one after another. Transactions, of which anybody can send many, have a lane of their own."""
+GATHER_SECONDS = 0.1
+"""How long transactions are gathered for one message. A call for each would cost more than all else that is done for
+it."""
+RELAYED = 256
+"""Transactions of one message at most, as `fedcoin.rpc.limits` has it."""
+RELAYED_BYTES = 2**19
+"""And their canonical encodings: half of what a peer takes, which leaves room for protobuf's own."""
+PAUSE_SECONDS = 1.0
+"""After a peer has said that it takes no more for now."""
 
 Send = Callable[[MinerHandler], Awaitable[object]]
 
@@ -33,22 +43,29 @@ class Outbox:
         self._client = client
         self._address = address
         self._on_failure = on_failure
-        self._waiting: dict[str, OrderedDict[bytes, Send]] = {kind: OrderedDict() for kind in LIMITS}
-        self._wake = {kinds: asyncio.Event() for kinds in _LANES}
-        self._tasks = [asyncio.create_task(self._run(kinds), name=f"outbox {address}") for kinds in _LANES]
+        self._waiting: dict[str, OrderedDict[bytes, Send]] = {kind: OrderedDict() for kind in _URGENT}
+        self._transactions: OrderedDict[bytes, Transaction] = OrderedDict()
+        self._wake, self._wake_transactions = asyncio.Event(), asyncio.Event()
+        lanes = (self._run(), self._run_transactions())
+        self._tasks = [asyncio.create_task(lane, name=f"outbox {address}") for lane in lanes]
 
     def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        return sum(map(len, self._waiting.values())) + len(self._transactions)
 
     def put(self, kind: str, key: bytes, send: Send) -> None:
-        """Queues a message."""
+        """Queues a block, task or estimate."""
         waiting = self._waiting[kind]
         waiting[key] = send
         while len(waiting) > LIMITS[kind]:
             waiting.popitem(last=False)
-        for kinds, wake in self._wake.items():
-            if kind in kinds:
-                wake.set()
+        self._wake.set()
+
+    def put_transaction(self, transaction: Transaction) -> None:
+        """Queues a transaction."""
+        self._transactions[transaction.signature] = transaction
+        while len(self._transactions) > LIMITS["transaction"]:
+            self._transactions.popitem(last=False)
+        self._wake_transactions.set()
 
     async def close(self) -> None:
         """Drops what is waiting."""
@@ -56,26 +73,64 @@ class Outbox:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, kinds: tuple[str, ...]) -> None:
-        wake = self._wake[kinds]
+    async def _run(self) -> None:
         while True:
-            await wake.wait()
-            kind = next((kind for kind in kinds if self._waiting[kind]), None)
+            await self._wake.wait()
+            kind = next((kind for kind in _URGENT if self._waiting[kind]), None)
             if kind is None:
-                wake.clear()
+                self._wake.clear()
                 continue
             _, send = self._waiting[kind].popitem(last=False)
-            try:
-                await send(self._client)
-            except Unavailable:
-                for waiting in self._waiting.values():
-                    waiting.clear()
-                self._on_failure(self._address)
-            except FedCoinError as error:
-                # The peer may be ahead, behind or on another branch: not an error of ours.
-                log.debug("%s did not take our %s: %s", self._address, kind, error.code)
-            except Exception:
-                log.exception("sending a %s to %s failed", kind, self._address)
+            await self._send(kind, send)
+
+    async def _run_transactions(self) -> None:
+        while True:
+            await self._wake_transactions.wait()
+            if len(self._transactions) < RELAYED:
+                await asyncio.sleep(GATHER_SECONDS)
+            batch = self._next_transactions()
+            if not batch:
+                self._wake_transactions.clear()
+            elif not await self._send("transaction", partial(_relay, batch)):
+                # They come first again, unless so many have come since that they would be the first to go.
+                room = LIMITS["transaction"] - len(self._transactions)
+                for transaction in batch[::-1][: max(0, room)]:
+                    self._transactions[transaction.signature] = transaction
+                    self._transactions.move_to_end(transaction.signature, last=False)
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    def _next_transactions(self) -> list[Transaction]:
+        batch: list[Transaction] = []
+        size = 0
+        while self._transactions and len(batch) < RELAYED:
+            size += len(TRANSACTION.encode(next(iter(self._transactions.values()))))
+            if batch and size > RELAYED_BYTES:
+                break
+            batch.append(self._transactions.popitem(last=False)[1])
+        return batch
+
+    async def _send(self, kind: str, send: Send) -> bool:
+        """False if the peer takes no more for now."""
+        try:
+            await send(self._client)
+        except (RateLimited, NodeBusy):
+            return False
+        except Unavailable:
+            for waiting in self._waiting.values():
+                waiting.clear()
+            self._transactions.clear()
+            self._on_failure(self._address)
+        except FedCoinError as error:
+            # The peer may be ahead, behind or on another branch: not an error of ours. A clock that is off may be ours.
+            level = logging.WARNING if isinstance(error, TimestampInFuture) else logging.DEBUG
+            log.log(level, "%s did not take our %s: [%s] %s", self._address, kind, error.code, error)
+        except Exception:
+            log.exception("sending a %s to %s failed", kind, self._address)
+        return True
+
+
+async def _relay(batch: Sequence[Transaction], peer: MinerHandler) -> None:
+    await peer.receive_transactions(batch, None)
 
 
 class Gossip:
@@ -117,7 +172,9 @@ class Gossip:
 
     def send_transaction(self, transaction: Transaction, skip: str | None) -> None:
         """A transaction."""
-        self._put("transaction", transaction.signature, lambda peer: peer.submit(transaction, None), skip)
+        for address, outbox in self._outboxes.items():
+            if address != skip:
+                outbox.put_transaction(transaction)
 
     def _put(self, kind: str, key: bytes, send: Send, skip: str | None) -> None:
         for address, outbox in self._outboxes.items():

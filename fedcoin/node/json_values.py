@@ -96,6 +96,10 @@ def _scalar(codec: Codec[Any], data: Any, where: str) -> Any:
         if type(data) is not int:
             raise MalformedEncoding(f"{where}: expected an integer")
         return data
+    if kind == "bool":
+        if type(data) is not bool:
+            raise MalformedEncoding(f"{where}: expected true or false")
+        return data
     if not isinstance(data, str):
         raise MalformedEncoding(f"{where}: expected a text")
     if kind == _ADDRESS_KIND:

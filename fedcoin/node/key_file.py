@@ -23,6 +23,7 @@ from fedcoin.core.errors import (
     ConfigInvalid,
     FedCoinError,
     KeyFileExists,
+    KeyFileOpen,
     KeyFileUnreadable,
     MalformedEncoding,
     MalformedKeyFile,
@@ -52,6 +53,8 @@ class KeyFile:
     address: bytes
     public_key: bytes
     encrypted: bool
+    open: bool
+    """Other users may read or write it."""
     warnings: tuple[str, ...]
     """For people: that the file is plain, or open to other users."""
 
@@ -104,14 +107,16 @@ def inspect_key_file(path: Path) -> KeyFile:
 
 
 def read_key_file(path: Path, passphrase: str | None = None) -> PrivateKey:
-    """The key in a file. A plain file needs no passphrase.
+    """The key in a file. A plain file needs no passphrase, but must be closed to other users.
 
-    Raises KeyFileUnreadable, MalformedKeyFile, PassphraseNeeded, WrongPassphrase.
+    Raises KeyFileUnreadable, KeyFileOpen, MalformedKeyFile, PassphraseNeeded, WrongPassphrase.
     """
     data = _load(path)
     shown = _inspect(path, data)
     try:
         if not shown.encrypted:
+            if shown.open:
+                raise KeyFileOpen(f"{path} is not encrypted, and open to other users: run chmod 600 on it")
             secret = read_hex(data["secret"], "secret")
         elif not passphrase:
             raise PassphraseNeeded(f"{path} is encrypted: a passphrase is needed")
@@ -185,9 +190,10 @@ def _inspect(path: Path, data: dict[str, Any]) -> KeyFile:
         mode = path.stat().st_mode
     except OSError as error:
         raise KeyFileUnreadable(f"{path} cannot be read: {error.strerror}") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    exposed = bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
+    if exposed:
         warnings.append(f"{path} is open to other users: run chmod 600 on it")
-    return KeyFile(path, address, public_key, encrypted, tuple(warnings))
+    return KeyFile(path, address, public_key, encrypted, exposed, tuple(warnings))
 
 
 def _write_new(path: Path, data: bytes) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from fedcoin.core.block import Block
 from fedcoin.core.errors import FedCoinError, ProcessFailed
 from fedcoin.core.keys import PrivateKey
+from fedcoin.core.transaction import bond_address
 from fedcoin.node.block_audit import audit_block
 from fedcoin.node.data_shares import ShareFacts
 from fedcoin.node.genesis_file import write_genesis
@@ -152,6 +153,8 @@ class Localnet:
             write_key_file(self._key_path(name), key, None, plain=True)
             self._keys[name] = key
             self._roles[key.address] = role
+            if role == "miner":
+                self._roles[bond_address(key.public_key)] = "bond"
 
     def _make_genesis(self, shares: list[ShareFacts]) -> Path:
         miners = [self._keys[f"miner-{number}"].public_key for number in range(self.plan.miners)]

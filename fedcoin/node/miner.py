@@ -11,16 +11,11 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
-from fedcoin.consensus.chain import StoredChain
 from fedcoin.consensus.messages import ReceiveTask, ReceiveTransaction, Tick
 from fedcoin.consensus.posap import PoSap, PoSapSettings
 from fedcoin.core.errors import FedCoinError, StoreUnavailable
 from fedcoin.core.keys import PrivateKey, format_address
-from fedcoin.core.transaction import MinerRegistration, sign_transaction
-from fedcoin.ledger.accounts import get_account
-from fedcoin.ledger.genesis import genesis_state
-from fedcoin.ledger.miners import is_miner
-from fedcoin.ledger.problems import last_problem
+from fedcoin.node.address_book import callable_address
 from fedcoin.node.auditor import Auditor
 from fedcoin.node.blobs import BlobExchange
 from fedcoin.node.config import MinerConfig
@@ -29,14 +24,18 @@ from fedcoin.node.evaluator_process import EvaluatorProcess
 from fedcoin.node.evaluator_protocol import RaceEvaluator
 from fedcoin.node.genesis_file import GenesisFile, load_genesis
 from fedcoin.node.gossip import Gossip
+from fedcoin.node.housekeeping import drop_gone, tidy, wanted_blobs
 from fedcoin.node.leaf_server import LeafServer
 from fedcoin.node.miner_handler import MinerService
 from fedcoin.node.mining import Mining
-from fedcoin.node.peers import Peers, callable_address
+from fedcoin.node.peers import Peers
 from fedcoin.node.publishers import Publishers
 from fedcoin.node.ray_evaluator import RayEvaluator
+from fedcoin.node.recovery import Opened, open_data, restore
+from fedcoin.node.registration import Registration
 from fedcoin.node.sync import Sync
 from fedcoin.rpc.miner_client import MinerClient
+from fedcoin.rpc.score import Scores
 from fedcoin.rpc.server import serve
 from fedcoin.store.chain_store import ChainStore
 
@@ -47,8 +46,6 @@ TICKS_A_LOOK = 8
 """How often it is looked whether this miner has yet to register."""
 TICKS_A_TIDY = 400
 """How often transactions that wait no longer are forgotten."""
-KEPT_RACES = 100
-"""Races whose leaves are kept, so that a late node can still audit."""
 
 
 def now_ms() -> int:
@@ -67,6 +64,8 @@ class MinerNode:
         """What has been started, to be stopped in reverse order."""
         self._engine: Engine | None = None
         self._peers: Peers | None = None
+        self._evaluating: asyncio.Task[None] | None = None
+        """The start of the evaluator, which takes seconds; the node is up meanwhile."""
         self._address = config.listen
 
     @property
@@ -75,25 +74,26 @@ class MinerNode:
         return self._address
 
     async def start(self) -> None:
-        """Opens the chain, starts the evaluator, listens, and connects to peers.
+        """Opens the chain, listens, begins to start the evaluator, and connects to peers.
 
-        Raises MalformedGenesis, DataFolderInUse, WrongChain, StoreCorrupt, PortInUse, DeviceUnavailable and the like;
-        what was started by then is stopped by `stop`.
+        Raises MalformedGenesis, DataFolderInUse, WrongChain, StoreCorrupt, PortInUse and the like; what was started by
+        then is stopped by `stop`.
         """
         config, stack = self._config, self._stack
         genesis_file = load_genesis(config.genesis)
         params, chain_id = genesis_file.genesis.params, genesis_file.chain_id
-        store = ChainStore(config.data_folder, chain_id, params.finality_depth)
+        opened = open_data(config.data_folder, genesis_file, mine=config.mine)
+        store = opened.store
         stack.callback(store.close)
         gossip, evaluator = Gossip(), _open_evaluator(config)
-        engine = self._engine = self._open_chain(genesis_file, store, gossip)
+        engine = self._engine = self._open_chain(genesis_file, opened, gossip)
         stack.push_async_callback(asyncio.to_thread, store.sync)
         stack.push_async_callback(engine.close)
         client = partial(self._client, limit=params.max_blob_bytes)
         publishers = Publishers(client, lambda: {task.id(chain_id) for task in engine.posap.open_tasks()})
         stack.push_async_callback(publishers.close)
         stack.push_async_callback(gossip.close)
-        tree = engine.posap.chain.tree
+        tree, scores = engine.posap.chain.tree, Scores(config.ban_rule, time.monotonic)
         peers = self._peers = Peers(
             client,
             gossip,
@@ -104,8 +104,15 @@ class MinerNode:
             config.max_peers,
             now_ms,
             tree.contains,
+            scores,
         )
-        blobs = BlobExchange(store, params.max_blob_bytes, peers.connected, lambda: _wanted_blobs(engine))
+        blobs = BlobExchange(
+            store,
+            params.max_blob_bytes,
+            peers.connected,
+            lambda: wanted_blobs(engine),
+            config.blob_budget_mb << 20,
+        )
         auditor = Auditor(evaluator, peers.of_miner, blobs.fetch)
         mining = Mining(
             engine,
@@ -123,21 +130,31 @@ class MinerNode:
         service = MinerService(
             engine, store, peers, mining, blobs, LeafServer(store), lambda: evaluator.device, publishers.note, now_ms()
         )
-        server = await serve(service, config.listen, tls=config.tls.for_server())
+        server = await serve(service, config.listen, tls=config.tls.for_server(), limits=config.limits, scores=scores)
         stack.push_async_callback(server.stop, config.stop_grace_ms / 1000)
         # Ends the streams that never end, which the server would otherwise wait for.
         stack.push_async_callback(engine.close)
         self._address = server.address
-        await evaluator.start(config.threads or None, config.device, config.evaluator_memory_mb)
+        starting = evaluator.start(config.threads or None, config.device, config.evaluator_memory_mb)
+        self._evaluating = asyncio.create_task(starting, name="start of the evaluator")
+        stack.push_async_callback(_cancelled, self._evaluating)
+        await restore(engine, opened)
         peers.start(self._reachable_at or "", config.peers)
         await self._resume(store, engine)
-        ticking = asyncio.create_task(self._tick(engine, store), name="tick")
+        ticking = asyncio.create_task(self._tick(engine, store, blobs), name="tick")
         stack.push_async_callback(_cancelled, ticking)
         log.info("miner %s", format_address(self._key.address))
 
     async def failure(self) -> None:
-        """Raises the error that makes it impossible to go on, when there is one; otherwise waits without end."""
+        """Raises the error that makes it impossible to go on, when there is one; otherwise waits without end.
+
+        DeviceUnavailable and EvaluatorFailed come from the start of the evaluator.
+        """
         assert self._engine is not None, "started"
+        assert self._evaluating is not None, "started"
+        await asyncio.wait({self._engine.failed, self._evaluating}, return_when=asyncio.FIRST_COMPLETED)
+        if self._evaluating.done():
+            self._evaluating.result()
         await asyncio.shield(self._engine.failed)
 
     async def stop(self) -> None:
@@ -146,22 +163,18 @@ class MinerNode:
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
-    def _open_chain(self, genesis_file: GenesisFile, store: ChainStore, gossip: Gossip) -> Engine:
-        genesis = genesis_file.genesis
-        if store.is_empty:
-            store.initialise(genesis_state(genesis).entries())
+    def _open_chain(self, genesis_file: GenesisFile, opened: Opened, gossip: Gossip) -> Engine:
+        genesis, store = genesis_file.genesis, opened.store
         for digest, data in genesis_file.blobs.items():
             store.put_blob(digest, data)
-        loaded = store.load()
         settings = PoSapSettings(
             mine=self._config.mine,
             audit_share=self._config.audit_share,
             mempool_capacity=self._config.mempool_capacity,
         )
-        stored = StoredChain(loaded.tip, loaded.state, tuple(loaded.tree))
         # SystemRandom: nobody may foresee which leaves are audited.
-        posap = PoSap(genesis, store, self._key, random.SystemRandom(), settings, stored)
-        log.info("chain %s at height %d", genesis.id().hex()[:12], loaded.height)
+        posap = PoSap(genesis, store, self._key, random.SystemRandom(), settings, opened.chain)
+        log.info("chain %s at height %d", genesis.id().hex()[:12], opened.height)
         return Engine(posap, store, gossip, now_ms)
 
     @property
@@ -192,20 +205,23 @@ class MinerNode:
                 raise
             except FedCoinError as error:
                 log.debug("not taken up again: %s", error.code)
-        _drop_gone(store, engine)
+        drop_gone(store, engine)
 
-    async def _tick(self, engine: Engine, store: ChainStore) -> None:
+    async def _tick(self, engine: Engine, store: ChainStore, blobs: BlobExchange) -> None:
         height = engine.posap.chain.height
+        registration = Registration(engine, self._key, self._config.name if self._config.mine else "")
         for number in itertools.count():
             try:
+                engine.look_for_damage()
                 await engine.feed(Tick())
                 if engine.posap.chain.height != height:
                     height = engine.posap.chain.height
-                    _tidy(engine, store)
-                if number % TICKS_A_LOOK == TICKS_A_LOOK - 1:
-                    await self._register(engine)
+                    tidy(engine, store, blobs)
+                looks = number % TICKS_A_LOOK == TICKS_A_LOOK - 1
+                if looks and self._peers is not None and not self._peers.syncing:
+                    await registration.look()
                 if number % TICKS_A_TIDY == TICKS_A_TIDY - 1:
-                    _drop_gone(store, engine)
+                    drop_gone(store, engine)
             except FedCoinError as error:
                 if engine.failed.done():
                     return
@@ -213,22 +229,6 @@ class MinerNode:
             except Exception:
                 log.exception("a tick failed")
             await asyncio.sleep(TICK_SECONDS)
-
-    async def _register(self, engine: Engine) -> None:
-        """Registers this miner under its configured name, once it can pay the fee."""
-        chain, address = engine.posap.chain, self._key.address
-        if not self._config.name or not self._config.mine or is_miner(chain.state, self._key.public_key):
-            return
-        if self._peers is None or self._peers.syncing:
-            return
-        fee = chain.params.min_fee
-        nonce = engine.posap.mempool.pending_nonce(address, chain.state)
-        account = get_account(chain.state, address)
-        if account.balance < fee or nonce != account.nonce:
-            return
-        body = MinerRegistration(self._config.name)
-        await engine.feed(ReceiveTransaction(sign_transaction(self._key, chain.chain_id, nonce, fee, body)))
-        log.info("registering as miner %s", self._config.name)
 
 
 def _open_evaluator(config: MinerConfig) -> RaceEvaluator:
@@ -240,28 +240,6 @@ def _open_evaluator(config: MinerConfig) -> RaceEvaluator:
 def _task_of(engine: Engine, race: bytes) -> bytes:
     found = engine.posap.races.get(race)
     return found.terms.task_hash if found is not None else b""
-
-
-def _wanted_blobs(engine: Engine) -> set[bytes]:
-    posap = engine.posap
-    problems = [*(task.problem for task in posap.open_tasks()), last_problem(posap.chain.state)]
-    return {digest for problem in problems for digest in problem.blobs}
-
-
-def _tidy(engine: Engine, store: ChainStore) -> None:
-    """Forgets leaves and tasks that nobody will ask for any more."""
-    store.drop_leaves(KEPT_RACES)
-    tree, tip = engine.posap.chain.tree, engine.posap.chain.height
-    for task in store.tasks():
-        if not tree.contains(task.parent) or tree.height(task.parent) < tip - KEPT_RACES:
-            store.delete_task(task.id(engine.posap.chain.chain_id))
-
-
-def _drop_gone(store: ChainStore, engine: Engine) -> None:
-    """Forgets transactions that wait no longer: replaced, or made invalid by the chain."""
-    mempool, chain_id = engine.posap.mempool, engine.posap.chain.chain_id
-    waiting = (transaction.id(chain_id) for transaction in store.pending())
-    store.drop_pending([name for name in waiting if mempool.get(name) is None])
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import islice
 
 from fedcoin import __version__
@@ -12,6 +12,8 @@ from fedcoin.core.block import Block
 from fedcoin.core.errors import (
     BlockNotFound,
     FedCoinError,
+    InvalidPublicKey,
+    InvalidSignature,
     LeavesNotFound,
     TaskStale,
     TransactionNotFound,
@@ -19,26 +21,29 @@ from fedcoin.core.errors import (
     UnknownRace,
 )
 from fedcoin.core.estimate import Estimate
+from fedcoin.core.fraud import LeafProof
 from fedcoin.core.genesis import Genesis
 from fedcoin.core.task import RaceKind, Task
-from fedcoin.core.transaction import Transaction, escrow_address
+from fedcoin.core.transaction import Transaction
 from fedcoin.ledger.accounts import all_accounts, get_account
-from fedcoin.ledger.orders import OrderRecord, get_order, orders
+from fedcoin.ledger.orders import get_order, orders
 from fedcoin.ledger.state import State
+from fedcoin.node.auth import Presence, sign_presence
 from fedcoin.node.blobs import BlobExchange
 from fedcoin.node.engine import Engine
 from fedcoin.node.leaf_server import LeafServer
+from fedcoin.node.ledger_view import case_infos, miner_infos, order_info
 from fedcoin.node.mining import Mining
 from fedcoin.node.peers import Peers
 from fedcoin.rpc.views import (
     AccountInfo,
+    FraudCaseInfo,
     HistoryEntry,
-    LeafProof,
     MinerEstimate,
+    MinerInfo,
     MiningProgress,
     NodeStatus,
     OrderInfo,
-    OrderState,
     PeerInfo,
     TaskTerms,
     TransactionInfo,
@@ -107,10 +112,15 @@ class MinerService:
         """Whom we know."""
         return self._peers.infos()
 
-    async def announce(self, address: str, public_key: bytes) -> Sequence[PeerInfo]:
+    async def announce(self, address: str, public_key: bytes, caller: str = "") -> Sequence[PeerInfo]:
         """A peer says where it listens. The answer has those that we have met, so that junk does not spread."""
-        self._peers.learn(address)
+        self._peers.learn(address, source=caller)
         return [info for info in self._peers.infos() if info.last_seen]
+
+    async def prove(self, nonce: bytes) -> tuple[str, bytes]:
+        """Where we are reached, signed with our key."""
+        presence = Presence(nonce, self._peers.own_address)
+        return presence.address, sign_presence(self._engine.posap.key, self._engine.posap.chain.chain_id, presence)
 
     # --- blobs -------------------------------------------------------------------------------------------------------
 
@@ -121,6 +131,14 @@ class MinerService:
     async def get_blob(self, digest: bytes) -> bytes:
         """Raises BlobNotFound."""
         return self._blobs.get(digest)
+
+    async def blob_part(self, digest: bytes, start: int) -> bytes:
+        """Raises BlobNotFound."""
+        return self._blobs.part(digest, start)
+
+    async def expect_blob(self, digest: bytes, size: int) -> bool:
+        """Raises BlobTooLarge, BlobNotWanted."""
+        return self._blobs.expect(digest, size)
 
     async def put_blob(self, digest: bytes, data: bytes) -> None:
         """Raises BlobTooLarge, BlobNotWanted, BlobMismatch."""
@@ -188,13 +206,7 @@ class MinerService:
     async def leaves(self, race: bytes, miner: bytes, tree_size: int, indices: Sequence[int]) -> Sequence[LeafProof]:
         """Our own leaves with their paths. Raises LeavesNotFound."""
         self._require_own(miner)
-        return self._leaves.proofs(race, tree_size, indices)
-
-    async def leaf_range(self, race: bytes, miner: bytes, start: int, count: int) -> AsyncIterator[bytes]:
-        """Our own leaves in order. Raises LeavesNotFound."""
-        self._require_own(miner)
-        for piece in self._leaves.pieces(race, start, count):
-            yield piece
+        return await self._leaves.proofs(race, tree_size, indices)
 
     # --- blocks ------------------------------------------------------------------------------------------------------
 
@@ -251,8 +263,30 @@ class MinerService:
         """Raises what is wrong with it. Submitting what is waiting or confirmed already is accepted."""
         transaction_id = transaction.id(self._engine.posap.chain.chain_id)
         if self._store.transaction_location(transaction_id) is None:
-            await self._feed(ReceiveTransaction(transaction, source), source)
+            try:
+                await self._feed(ReceiveTransaction(transaction, source), source)
+            except FedCoinError:
+                # A block that was being written when we looked may hold it.
+                if self._store.transaction_location(transaction_id) is None:
+                    raise
         return transaction_id
+
+    async def receive_transactions(self, transactions: Sequence[Transaction], source: str | None) -> Mapping[int, str]:
+        """Codes of what is wrong with some, by index. What is waiting or confirmed already is accepted.
+
+        All are looked at before it raises InvalidSignature or InvalidPublicKey, which nobody honest relays.
+        """
+        chain_id, mempool = self._engine.posap.chain.chain_id, self._engine.posap.mempool
+        fresh: list[int] = []
+        for index, transaction in enumerate(transactions):
+            name = transaction.id(chain_id)
+            if name not in mempool and self._store.transaction_location(name) is None:
+                fresh.append(index)
+        errors = await self._engine.feed_all([ReceiveTransaction(transactions[index], source) for index in fresh])
+        for error in errors.values():
+            if isinstance(error, (InvalidSignature, InvalidPublicKey)):
+                raise error
+        return {fresh[place]: error.code for place, error in errors.items()}
 
     async def transaction(self, transaction_id: bytes) -> TransactionInfo:
         """Raises TransactionNotFound."""
@@ -260,6 +294,9 @@ class MinerService:
         if pending is not None:
             return TransactionInfo(TransactionState.PENDING, pending, b"", 0, 0, 0)
         place = self._store.transaction_location(transaction_id)
+        if place is None:
+            await self._engine.settled()
+            place = self._store.transaction_location(transaction_id)
         block = self._store.get_block(place.block) if place is not None else None
         if place is None or block is None:
             raise TransactionNotFound(f"no transaction {transaction_id.hex()} on this node's chain or waiting")
@@ -302,12 +339,21 @@ class MinerService:
 
     async def order(self, order_id: bytes) -> OrderInfo:
         """Raises OrderNotFound."""
-        return self._order(get_order(self._state, order_id))
+        return order_info(self._state, get_order(self._state, order_id), self._engine.posap.chain.height)
 
     async def orders(self, after: bytes, limit: int) -> Sequence[OrderInfo]:
         """In order of id."""
         following = (record for record in orders(self._state) if record.order_id > after)
-        return [self._order(record) for record in islice(following, limit)]
+        height = self._engine.posap.chain.height
+        return [order_info(self._state, record, height) for record in islice(following, limit)]
+
+    async def miners(self, after: bytes, limit: int) -> Sequence[MinerInfo]:
+        """In order of public key."""
+        return list(islice(miner_infos(self._state, self._engine.posap.chain.params, after), limit))
+
+    async def fraud_cases(self, after: bytes, limit: int) -> Sequence[FraudCaseInfo]:
+        """In order of id."""
+        return list(islice(case_infos(self._state, self._engine.posap.chain.params, after), limit))
 
     async def mempool(self, limit: int) -> Sequence[Transaction]:
         """Transactions that wait for a block."""
@@ -350,15 +396,3 @@ class MinerService:
         account = get_account(self._state, address)
         pending = posap.mempool.pending_nonce(address, self._state)
         return AccountInfo(address, account.balance, account.nonce, pending, posap.chain.height)
-
-    def _order(self, record: OrderRecord) -> OrderInfo:
-        return OrderInfo(
-            order_id=record.order_id,
-            order=record.order,
-            requester=record.requester,
-            state=OrderState(int(record.state)),
-            rounds_settled=record.rounds_settled,
-            escrow=get_account(self._state, escrow_address(record.order_id)).balance,
-            confirmed_height=record.confirmed_height,
-            confirmations=self._engine.posap.chain.height - record.confirmed_height + 1,
-        )

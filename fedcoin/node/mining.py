@@ -6,15 +6,16 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 
-from fedcoin.consensus.messages import IterationsDone, RaceInfo, StartAudit, StartRace
-from fedcoin.core.errors import FedCoinError
+from fedcoin.consensus.messages import IterationsDone, RaceInfo, StartAudit, StartRace, StartTrial
+from fedcoin.core.errors import BlobNotFound, FedCoinError
 from fedcoin.core.params import MAX_ITERATIONS
 from fedcoin.node.auditor import Auditor
 from fedcoin.node.blobs import BlobExchange
 from fedcoin.node.engine import Engine
 from fedcoin.node.evaluator_protocol import RaceEvaluator
+from fedcoin.node.stalls import Stalls
 from fedcoin.rpc.handlers import BlobHandler
 from fedcoin.store.chain_store import ChainStore
 
@@ -22,11 +23,13 @@ log = logging.getLogger("fedcoin.mining")
 
 FIRST_BATCH_SECONDS = 0.05
 """The first estimate of a race comes soon; batches double from there up to the configured interval."""
-BATCH_LIMIT = 10_000
+BATCH_LIMIT = 4_096
 """Iterations of one batch at most: hashing and storing them must not hold up the event loop for long."""
 RETRY_SECONDS = 0.1
 """Pause before blobs that nobody had are asked for again (the server may be about to hand them in); it doubles."""
 MAX_RETRY_SECONDS = 8.0
+PATIENCE_SECONDS = 5.0
+"""How long blobs may take before other work goes first."""
 QUIET_SECONDS = 0.5
 """What lasts shorter than this is not worth a warning."""
 PROGRESS_SECONDS = 2.0
@@ -34,7 +37,7 @@ PROGRESS_SECONDS = 2.0
 
 
 class Mining:
-    """Performs StartRace, StopRace and StartAudit."""
+    """Performs StartRace, StopRace, StartAudit and StartTrial."""
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Mining:
         self._store = store
         self._publishers = publishers
         self._batch_seconds = batch_seconds
+        self._stalls = Stalls(engine, blobs, publishers)
         self._race: asyncio.Task[None] | None = None
         self._audits: set[asyncio.Task[None]] = set()
         self.rate = 0.0
@@ -73,9 +77,11 @@ class Mining:
 
     def start_audit(self, effect: StartAudit) -> None:
         """Audits beside the race; the evaluator takes audits first."""
-        task = asyncio.create_task(self._audit(effect), name="audit")
-        self._audits.add(task)
-        task.add_done_callback(self._audits.discard)
+        self._beside(self._audit(effect))
+
+    def start_trial(self, effect: StartTrial) -> None:
+        """Recomputes the accused step of a case beside the race, as an audit does."""
+        self._beside(self._trial(effect))
 
     async def close(self) -> None:
         """Ends all work."""
@@ -84,12 +90,14 @@ class Mining:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await self._stalls.close()
 
     async def _work(self, effect: StartRace) -> None:
         """Works on a race until it is over, which cancels this."""
         info = effect.info
         done = effect.start
         pause = RETRY_SECONDS
+        began = time.monotonic()
         log.info("race %s: %s, %d clients", info.race.hex()[:12], info.kind.name, info.problem.clients)
         while True:
             try:
@@ -105,12 +113,23 @@ class Mining:
                     return
                 _explain(info, error, logging.WARNING if pause > QUIET_SECONDS else logging.DEBUG)
                 self.rate = 0.0
+                if not isinstance(error, BlobNotFound):
+                    await self._stalls.stalled(info, unfit=True)
+                elif time.monotonic() - began > PATIENCE_SECONDS:
+                    await self._stalls.stalled(info)
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_RETRY_SECONDS)
             done = self._counted(info)
 
     async def _load(self, info: RaceInfo) -> None:
-        blobs = await self._blobs.fetch(info.problem, self._publishers(info.race))
+        fetching = asyncio.ensure_future(self._blobs.fetch(info.problem, self._publishers(info.race)))
+        try:
+            await asyncio.wait({fetching}, timeout=PATIENCE_SECONDS)
+            if not fetching.done():
+                await self._stalls.stalled(info)
+            blobs = await fetching
+        finally:
+            fetching.cancel()
         await self._evaluator.load(info, blobs)
 
     async def _resume(self, info: RaceInfo) -> int:
@@ -136,6 +155,7 @@ class Mining:
             self.rate = len(leaves) / elapsed if elapsed > 0 else 0.0
             done = start + len(leaves)
             await self._engine.feed(IterationsDone(info.race, start, leaves))
+            await self._stalls.begun(info)
             if time.monotonic() - reported > PROGRESS_SECONDS:
                 reported = time.monotonic()
                 self._report()
@@ -161,6 +181,11 @@ class Mining:
         race = self._engine.posap.races.get(info.race)
         return race.log.time if race is not None else 0
 
+    def _beside(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name="audit")
+        self._audits.add(task)
+        task.add_done_callback(self._audits.discard)
+
     async def _audit(self, effect: StartAudit) -> None:
         try:
             await self._engine.feed(await self._auditor.perform(effect))
@@ -168,6 +193,18 @@ class Mining:
             log.warning("audit failed: [%s] %s", error.code, error)
         except Exception:
             log.exception("audit failed")
+
+    async def _trial(self, effect: StartTrial) -> None:
+        try:
+            finished = await self._auditor.try_case(effect)
+            outcome = {True: "guilty", False: "not guilty", None: "not to be recomputed now"}[finished.guilty]
+            accused = effect.report.estimate.miner.hex()
+            log.info("case %s against miner %s: %s", effect.case.hex()[:12], accused[:12], outcome)
+            await self._engine.feed(finished)
+        except FedCoinError as error:
+            log.warning("trial failed: [%s] %s", error.code, error)
+        except Exception:
+            log.exception("trial failed")
 
 
 def _explain(info: RaceInfo, error: Exception, level: int) -> None:

@@ -11,12 +11,13 @@ from fedcoin.core.errors import MoneyDoesNotAddUp
 from fedcoin.core.genesis import Genesis
 from fedcoin.core.keys import address_of, format_address
 from fedcoin.core.params import UTILITY_SCALE
-from fedcoin.core.transaction import PaymentKind, escrow_address
+from fedcoin.core.transaction import SETTLEMENT_KINDS, PaymentKind, escrow_address
 from fedcoin.rpc.handlers import MinerHandler
 from fedcoin.rpc.views import AccountInfo
 from fedcoin.shapley.distance import distance
 
 PAGE = 500
+_OUT_OF_ESCROW = (SETTLEMENT_KINDS | {PaymentKind.REFUND}) - {PaymentKind.CLIENT}
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def block_row(block: Block, norm: int) -> BlockRow:
         header.winner_time,
         len(block.transactions),
         len(block.payments),
-        sum(payment.amount for payment in block.payments if payment.kind is not PaymentKind.CLIENT),
+        sum(payment.amount for payment in block.payments if payment.kind in _OUT_OF_ESCROW),
         header.timestamp,
     )
 

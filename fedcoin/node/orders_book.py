@@ -103,6 +103,10 @@ class OrdersBook:
         """Its size, or None where it is not held."""
         return self._store.blob_size(digest)
 
+    def blob_part(self, digest: bytes, start: int) -> bytes:
+        """A piece of it from byte `start` on; none where it is not held."""
+        return self._store.blob_part(digest, start)
+
     def final_model(self, order: ServedOrder) -> bytes | None:
         """Digest of the model of the last round, once that is aggregated."""
         last = self.round(order.order_id, order.order.rounds - 1)

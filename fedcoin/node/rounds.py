@@ -20,6 +20,7 @@ from fedcoin.core.errors import (
     ClientNotSelected,
     RoundNotOpen,
     UpdateConflict,
+    UpdateCopied,
     UpdateWrongBase,
 )
 from fedcoin.core.keys import PUBLIC_KEY_SIZE, SIGNATURE_SIZE
@@ -193,7 +194,7 @@ def select_clients(
 def check_hand_in(round_: Round, submission: Submission, commitment: UpdateCommitment, now_ms: int) -> bool:
     """Whether the update is new (True), or the one that the client has handed in already (False).
 
-    Raises UpdateWrongBase, ClientNotSelected, UpdateConflict, ClientInvalid, RoundNotOpen.
+    Raises UpdateWrongBase, ClientNotSelected, UpdateConflict, UpdateCopied, ClientInvalid, RoundNotOpen.
     """
     before = round_.submission(submission.public_key)
     same = before is not None and (before.digest, before.samples) == (submission.digest, submission.samples)
@@ -212,6 +213,8 @@ def check_hand_in(round_: Round, submission: Submission, commitment: UpdateCommi
         )
     if before is not None:
         raise UpdateConflict
+    if any(item.digest == submission.digest for item in round_.submissions):
+        raise UpdateCopied
     if not 1 <= submission.samples <= MAX_SAMPLES:
         raise ClientInvalid(f"{submission.samples} samples are not possible")
     return True

@@ -101,6 +101,13 @@ class ServerRequests:
             raise BlobNotFound(f"no blob {digest.hex()} is to be had here")
         return data
 
+    async def blob_part(self, digest: bytes, start: int) -> bytes:
+        """Raises BlobNotFound."""
+        data = self._node.book.blob_part(digest, start) if digest in self._node.book.public else b""
+        if not data:
+            raise BlobNotFound(f"no blob {digest.hex()} is to be had here")
+        return data
+
     async def max_blob_bytes(self) -> int:
         """Of an evaluation set."""
         return self._params.max_blob_bytes
@@ -134,17 +141,23 @@ class ServerRequests:
                 raise LimitExceeded("too many evaluation sets are awaited already: try again later")
             await node.book.save_offer(digest, node.now_ms())
 
-    async def put_blob(self, digest: bytes, data: bytes) -> None:
-        """The evaluation set of an order offered or confirmed. Raises BlobNotWanted, BlobTooLarge, BlobMismatch."""
+    async def expect_blob(self, digest: bytes, size: int) -> bool:
+        """Raises BlobNotWanted, BlobTooLarge."""
         book = self._node.book
         wanted = {item.order.evaluation_set for item in waiting_orders(book.orders.values())} | set(book.offers)
         if digest not in wanted:
             raise BlobNotWanted("no order here has this evaluation set: offer the order first")
-        if len(data) > self._params.max_blob_bytes:
-            raise BlobTooLarge(f"{len(data)} bytes, {self._params.max_blob_bytes} are allowed")
+        if size > self._params.max_blob_bytes:
+            raise BlobTooLarge(f"{size} bytes, {self._params.max_blob_bytes} are allowed")
+        return book.blob_size(digest) is None
+
+    async def put_blob(self, digest: bytes, data: bytes) -> None:
+        """The evaluation set of an order offered or confirmed. Raises BlobNotWanted, BlobTooLarge, BlobMismatch."""
+        needed = await self.expect_blob(digest, len(data))
         if hashlib.sha256(data).digest() != digest:
             raise BlobMismatch
-        if book.blob_size(digest) is None:
+        if needed:
+            book = self._node.book
             async with book.lock:
                 await book.save_blob(digest, data)
             self._node.notify()
@@ -207,18 +220,27 @@ class ServerRequests:
                 return offer
             await node.changed.wait(left)
 
-    async def submit_update(
-        self, commitment: UpdateCommitment, public_key: bytes, signature: bytes, data: bytes
-    ) -> None:
-        """A client's update for the open round. Raises what is wrong with it; the same again is accepted."""
+    async def expect_update(self, commitment: UpdateCommitment, public_key: bytes, signature: bytes, size: int) -> bool:
+        """All that can be judged before the bytes come: only a selected client's own word takes memory here."""
         node = self._node
         served = self._served(commitment.order)
         submission = Submission(public_key, commitment.digest, commitment.samples, signature)
         if not check_hand_in(self._round(commitment), submission, commitment, node.now_ms()):
-            return
-        if len(data) > served.max_update_bytes:
-            raise UpdateTooLarge(f"{len(data)} bytes; an update of this model has {served.max_update_bytes} at most")
+            return False
+        if size > served.max_update_bytes:
+            raise UpdateTooLarge(f"{size} bytes; an update of this model has {served.max_update_bytes} at most")
         verify_signature(public_key, commitment.id(node.chain.chain_id), signature)
+        return True
+
+    async def submit_update(
+        self, commitment: UpdateCommitment, public_key: bytes, signature: bytes, data: bytes
+    ) -> None:
+        """A client's update for the open round. Raises what is wrong with it; the same again is accepted."""
+        if not await self.expect_update(commitment, public_key, signature, len(data)):
+            return
+        node = self._node
+        served = self._served(commitment.order)
+        submission = Submission(public_key, commitment.digest, commitment.samples, signature)
         if hashlib.sha256(data).digest() != commitment.digest:
             raise UpdateDigestWrong
         async with self._checks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -16,6 +17,7 @@ from fedcoin.node.server import ServerNode
 from fedcoin.node.server_handler import ServerRequests
 from fedcoin.node.worker import Worker
 from fedcoin.rpc.miner_client import MinerClient
+from fedcoin.rpc.score import Scores
 from fedcoin.rpc.server import serve
 from fedcoin.store.server_store import ServerStore
 
@@ -52,7 +54,11 @@ class ServerRole:
         node = ServerNode(self._key, chain, store, worker, config.settings, self._now_ms, config.device)
         self.node = node
         server = await serve(
-            ServerRequests(node, genesis.params, __version__), config.listen, tls=config.tls.for_server()
+            ServerRequests(node, genesis.params, __version__),
+            config.listen,
+            tls=config.tls.for_server(),
+            limits=config.limits,
+            scores=Scores(config.ban_rule, time.monotonic),
         )
         stack.push_async_callback(server.stop, config.stop_grace_ms / 1000)
         self.address = server.address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from fedcoin.consensus.messages import ReceiveBlock, ReceiveEstimate, ReceiveTask, ReceiveTransaction
 from fedcoin.core.block import Block
@@ -27,6 +28,8 @@ class Sync:
         self._store = store
         # Enough to overtake our own tip from the deepest fork that we would follow.
         self._stretch = max(BLOCKS_A_CALL, engine.posap.chain.params.finality_depth + 2)
+        self.raised_at = float("-inf")
+        """When a block of a peer last raised our chain: seconds, monotonic."""
 
     async def catch_up(self, peer: MinerHandler, address: str, *, transactions: bool) -> None:
         """Everything that the peer has: blocks first, since all else hangs on them; waiting `transactions` if asked.
@@ -46,8 +49,9 @@ class Sync:
             await self._offer(ReceiveTask(task, address))
         for estimate in await peer.estimates(b""):
             await self._offer(ReceiveEstimate(estimate, address))
-        for transaction in await peer.mempool(MEMPOOL_A_CALL) if transactions else ():
-            await self._offer(ReceiveTransaction(transaction, address))
+        if transactions:
+            waiting = await peer.mempool(MEMPOOL_A_CALL)
+            await self._engine.feed_all([ReceiveTransaction(transaction, address) for transaction in waiting])
 
     def locator(self) -> list[bytes]:
         """Hashes on our chain: the last ten from the tip downwards, then in doubling steps, the genesis last."""
@@ -70,6 +74,8 @@ class Sync:
         previous: Block | None = None
         count = new = 0
         async for block in peer.blocks_after(self.locator(), self._stretch):
+            if chain.height > before:
+                self.raised_at = time.monotonic()
             if previous is not None:
                 if block.header.previous != previous.id():
                     # A child was promised: without it, blocks that nobody audits could be heaped up here.
@@ -86,7 +92,7 @@ class Sync:
         # A stretch that does not raise us is of no use to us, however many more the peer offers.
         return more and chain.height > before
 
-    async def _offer(self, event: ReceiveTask | ReceiveEstimate | ReceiveTransaction) -> None:
+    async def _offer(self, event: ReceiveTask | ReceiveEstimate) -> None:
         try:
             await self._engine.feed(event)
         except StoreUnavailable:

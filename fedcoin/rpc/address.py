@@ -40,3 +40,15 @@ def is_address(address: str) -> bool:
         return split_address(address)[1] > 0
     except InvalidPeerAddress:
         return False
+
+
+def is_local(address: str) -> bool:
+    """Whether an address HOST:PORT lies on this machine or its link, so that it means another node to everybody."""
+    host = split_address(address)[0] if address else ""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower().rstrip(".").rpartition(".")[2] == "localhost"
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return found.is_loopback or found.is_link_local or found.is_multicast

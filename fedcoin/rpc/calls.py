@@ -38,6 +38,27 @@ class Retry:
         return random.uniform(longest / 2, longest)
 
 
+class _Flow:
+    """Messages with pauses between them. No generator: gRPC may drop it in the middle, which those complain of."""
+
+    def __init__(self, messages: Iterable[Any], pause: float) -> None:
+        self._messages = iter(messages)
+        self._pause = pause
+        self._begun = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._begun:
+            # A refusal may be on its way; what is written after it would hide its reason.
+            await asyncio.sleep(self._pause)
+        self._begun = True
+        for message in self._messages:
+            return message
+        raise StopAsyncIteration
+
+
 @dataclass(frozen=True)
 class Deadlines:
     """Seconds that calls may take, attempts and waits between them included."""
@@ -105,13 +126,7 @@ class Caller:
             attempts += 1
             pause = _REFUSAL_SECONDS if attempts > 1 else 0.0
 
-            async def flow() -> AsyncIterator[Any]:
-                for message in messages():
-                    yield message
-                    # A refusal may be on its way; what is written after it would hide its reason.
-                    await asyncio.sleep(pause)
-
-            return await self._once(call(flow(), **self._options(left)))
+            return await self._once(call(_Flow(messages(), pause), **self._options(left)))
 
         return await self._persist(attempt, self.deadlines.transfer)
 

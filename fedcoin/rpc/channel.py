@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from fedcoin.rpc.address import split_address
+from fedcoin.rpc.answers import answer_limit
 from fedcoin.rpc.tls import ClientTls, channel_credentials
 from fedcoin.rpc.wire import reader
 
@@ -15,6 +16,11 @@ MAX_MESSAGE_BYTES = 16 * 2**20
 
 KEEPALIVE_MS = 30_000
 """A caller pings a silent peer this often, so that a dead one is noticed."""
+
+HANDSHAKE_MS = 10_000
+"""A connection that has not become HTTP/2 by then (over TLS, where it is used) is ended."""
+IDLE_MS = 300_000
+"""A connection without calls for as long is ended by whoever listens; the next call opens another."""
 
 _COMMON: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -43,6 +49,10 @@ SERVER_OPTIONS: list[tuple[str, int]] = [
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 3),
     ("grpc.max_metadata_size", 16_384),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+    ("grpc.max_connection_idle_ms", IDLE_MS),
+    # Above what one peer may have in flight: it is the guard that says so, in words.
+    ("grpc.max_concurrent_streams", 1024),
 ]
 
 
@@ -68,16 +78,21 @@ class CheckedChannel:
 
     def unary_unary(self, method: str, request_serializer: Any, response_deserializer: Any, **options: Any) -> Any:
         """As grpc.aio.Channel.unary_unary."""
-        return self._channel.unary_unary(method, request_serializer, _checked(response_deserializer), **options)
+        answer = _checked(method, response_deserializer)
+        return self._channel.unary_unary(method, request_serializer, answer, **options)
 
     def unary_stream(self, method: str, request_serializer: Any, response_deserializer: Any, **options: Any) -> Any:
         """As grpc.aio.Channel.unary_stream."""
-        return self._channel.unary_stream(method, request_serializer, _checked(response_deserializer), **options)
+        return self._channel.unary_stream(
+            method, request_serializer, _checked(method, response_deserializer), **options
+        )
 
     def stream_unary(self, method: str, request_serializer: Any, response_deserializer: Any, **options: Any) -> Any:
         """As grpc.aio.Channel.stream_unary."""
-        return self._channel.stream_unary(method, request_serializer, _checked(response_deserializer), **options)
+        return self._channel.stream_unary(
+            method, request_serializer, _checked(method, response_deserializer), **options
+        )
 
 
-def _checked(deserializer: Any) -> Any:
-    return reader(deserializer, MAX_MESSAGE_BYTES)
+def _checked(method: str, deserializer: Any) -> Any:
+    return reader(deserializer, answer_limit(method))

@@ -19,9 +19,12 @@ T = TypeVar("T")
 
 DEFAULT_BLOB_LIMIT = 256 * 2**20
 """Bytes of a downloaded blob at most, unless the caller says otherwise."""
-MAX_PAGES = 2000
-"""Pages of one list at most: a peer that never ends a list does not hold us."""
 PAGE_ITEMS = 1000
+SPARE_PAGES = 64
+"""Pages beyond those that a list's items fill: they end early where items are large. A peer that never ends a list
+does not hold us."""
+LIST_BYTES = 256 * 2**20
+"""Bytes of one list at most, unless the caller says otherwise."""
 
 
 class NodeClient(Caller):
@@ -33,15 +36,28 @@ class NodeClient(Caller):
         return from_field(NodeStatus, response, "status")
 
     async def listed(
-        self, kind: type[T], call: Callable[..., Any], request: Any, field: str, limit: int
+        self,
+        kind: type[T],
+        call: Callable[..., Any],
+        request: Any,
+        field: str,
+        limit: int,
+        most_bytes: int = LIST_BYTES,
     ) -> Sequence[T]:
-        """Up to `limit` items of a paged list, from as many pages as it takes."""
+        """Up to `limit` items of a paged list, from as many pages as it takes.
+
+        Raises MalformedEncoding if they have more than `most_bytes`, or are not what was asked for.
+        """
         found: list[T] = []
-        for _ in range(MAX_PAGES):
+        left = most_bytes
+        for _ in range(limit // PAGE_ITEMS + SPARE_PAGES):
             request.page_size = min(PAGE_ITEMS, limit - len(found))
             if request.page_size <= 0:
                 break
             response = await self.unary(call, request)
+            left -= response.ByteSize()
+            if left < 0:
+                raise MalformedEncoding(f"{self.address} answers with more than {most_bytes} bytes of {field}")
             page = getattr(response, field)
             if len(page) > request.page_size:
                 raise MalformedEncoding(f"{self.address} answers with a page larger than asked for")

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeVar, cast
 
 from google.protobuf import descriptor_pool
@@ -21,11 +21,10 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from fedcoin.core.block import BLOCK
-from fedcoin.core.encoding import Codec, Struct
+from fedcoin.core.encoding import Codec, RememberingStruct, Struct
 from fedcoin.core.errors import MalformedEncoding
 from fedcoin.core.estimate import ESTIMATE
 from fedcoin.core.genesis import GENESIS
-from fedcoin.core.params import MAX_CLIENTS
 from fedcoin.core.task import TASK, UPDATE_COMMITMENT
 from fedcoin.core.transaction import TRANSACTION
 from fedcoin.rpc import views
@@ -33,10 +32,12 @@ from fedcoin.rpc.errors import printable
 from fedcoin.v1 import (
     block_pb2,  # noqa: F401 - each import registers its messages
     estimate_pb2,  # noqa: F401
+    fraud_pb2,  # noqa: F401
     genesis_pb2,  # noqa: F401
     node_service_pb2,  # noqa: F401
     order_service_pb2,  # noqa: F401
     peer_service_pb2,  # noqa: F401
+    registry_service_pb2,  # noqa: F401
     shapley_service_pb2,  # noqa: F401
     task_service_pb2,  # noqa: F401
     training_service_pb2,  # noqa: F401
@@ -49,6 +50,12 @@ MAX_VIEW_ITEMS = 100_000
 """Items of a list in a view at most."""
 MAX_VIEW_TEXT = 4096
 """Characters of a text in a view at most."""
+
+
+_REMEMBERED = 8_192
+"""Transactions that were read from messages and are remembered."""
+_REMEMBERED_BYTES = 512
+"""Of the message of such a one at most."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,38 @@ class Shape:
         """The value that `message` holds. Raises MalformedEncoding."""
         kind = self.kind.__name__
         return self.kind(**{name: link.read(message, name, f"{kind}.{name}") for name, link in self.links.items()})
+
+
+class RememberingShape(Shape):
+    """Of values that come and go several times: from each peer once, and again in a block.
+
+    A message that was read before gives the same object, which knows its id, address and encoding already.
+    """
+
+    @cached_property
+    def _known(self) -> dict[bytes, Any]:
+        return {}
+
+    def fill(self, message: Message, value: Any) -> None:
+        """Writes the value's fields into `message`, which is empty."""
+        wire = vars(value).get("_wire")
+        if wire is None:
+            super().fill(message, value)
+            vars(value)["_wire"] = message.SerializeToString()
+        else:
+            message.MergeFromString(wire)
+
+    def take(self, message: Message) -> Any:
+        """The value that `message` holds. Raises MalformedEncoding."""
+        data = message.SerializeToString()
+        value = self._known.get(data)
+        if value is None:
+            value = super().take(message)
+            if len(data) <= _REMEMBERED_BYTES:
+                self._known[data] = value
+                if len(self._known) > _REMEMBERED:
+                    del self._known[next(iter(self._known))]
+        return value
 
 
 def to_message(value: Any) -> Any:
@@ -130,7 +169,8 @@ def _shape(kind: Hashable) -> Shape:
         hints = typing.get_type_hints(kind)
         links = {field.name: _hint_link(hints[field.name], field.name) for field in fields(kind)}
     descriptor = descriptor_pool.Default().FindMessageTypeByName(f"fedcoin.v1.{kind.__name__}")
-    return Shape(kind, GetMessageClass(descriptor), links)
+    form = RememberingShape if isinstance(struct, RememberingStruct) else Shape
+    return form(kind, GetMessageClass(descriptor), links)
 
 
 @cache
@@ -160,10 +200,8 @@ def _scalar(check: Callable[[Any, str], Any]) -> Link:
     return Link(setattr, lambda message, name, where: check(getattr(message, name), where), check)
 
 
-def _nested(shape: Shape, *, optional: bool = False) -> Link:
+def _nested(shape: Shape) -> Link:
     def write(message: Message, name: str, value: Any) -> None:
-        if value is None and optional:
-            return
         target = getattr(message, name)
         target.SetInParent()
         shape.fill(target, value)
@@ -171,11 +209,22 @@ def _nested(shape: Shape, *, optional: bool = False) -> Link:
     def read(message: Message, name: str, where: str) -> Any:
         if message.HasField(name):
             return shape.take(getattr(message, name))
-        if optional:
-            return None
         raise MalformedEncoding(f"{where} is missing")
 
     return Link(write, read, shape)
+
+
+def _optional(link: Link) -> Link:
+    """A field that may be absent, which stands for None."""
+
+    def write(message: Message, name: str, value: Any) -> None:
+        if value is not None:
+            link.write(message, name, value)
+
+    def read(message: Message, name: str, where: str) -> Any:
+        return link.read(message, name, where) if message.HasField(name) else None
+
+    return Link(write, read, _refuse)
 
 
 def _repeated(item: Link, limit: int) -> Link:
@@ -234,7 +283,7 @@ def _codec_link(codec: Codec[Any]) -> Link:
     if kind == "union":
         return _union(codec.inner)
     if kind == "optional":
-        return _nested(shape_of(codec.inner.inner.kind), optional=True)
+        return _optional(_codec_link(codec.inner))
     if isinstance(codec.inner, Struct):
         return _nested(shape_of(codec.inner.kind))
     if kind.startswith("enum"):
@@ -268,10 +317,10 @@ def _enum_check(kind: type[IntEnum]) -> Callable[[Any, str], IntEnum]:
 # --- views: type hint → link -----------------------------------------------------------------------------------------
 
 _VIEW_BYTES = {
-    **dict.fromkeys(("address", "counterparty", "requester", "clients"), 20),
-    **dict.fromkeys(("public_key", "miner"), 33),
-    **dict.fromkeys(("chain_id", "tip", "state_root", "race", "task", "order", "order_id"), 32),
-    **dict.fromkeys(("block", "transaction", "base_model", "model", "path"), 32),
+    **dict.fromkeys(("address", "counterparty", "requester", "clients", "reporter"), 20),
+    **dict.fromkeys(("public_key", "miner", "accused", "votes"), 33),
+    **dict.fromkeys(("chain_id", "tip", "state_root", "race", "task", "order", "order_id", "case_id"), 32),
+    **dict.fromkeys(("block", "transaction", "base_model", "model"), 32),
 }
 """Length of byte fields in views by name; empty stands for "none"."""
 
@@ -282,7 +331,7 @@ def _hint_link(hint: Any, name: str) -> Link:
         return _repeated(_hint_link(typing.get_args(hint)[0], name), MAX_VIEW_ITEMS)
     if origin in {types.UnionType, typing.Union}:
         inner = next(kind for kind in typing.get_args(hint) if kind is not type(None))
-        return _nested(shape_of(inner), optional=True)
+        return _optional(_nested(shape_of(inner)))
     if issubclass(hint, IntEnum):
         return _scalar(_enum_check(hint))
     if hint is bytes:
@@ -297,16 +346,8 @@ def _hint_link(hint: Any, name: str) -> Link:
 
 
 def _bytes_check(name: str) -> Callable[[Any, str], bytes]:
-    if name == "leaf":
-        return _leaf
     size = _VIEW_BYTES[name]
     return lambda value, where: exactly_or_empty(value, size, where)
-
-
-def _leaf(value: bytes, where: str) -> bytes:
-    if len(value) % 8 or len(value) > 8 * MAX_CLIENTS:
-        raise MalformedEncoding(f"{where} of {len(value)} bytes is not up to {MAX_CLIENTS} times 8 bytes")
-    return value
 
 
 def _finite(value: float, where: str) -> float:
@@ -324,8 +365,9 @@ VIEWS: tuple[type, ...] = (
     views.TransactionInfo,
     views.HistoryEntry,
     views.OrderInfo,
+    views.MinerInfo,
+    views.FraudCaseInfo,
     views.TaskTerms,
-    views.LeafProof,
     views.TrainingSettings,
     views.RoundOffer,
     views.RoundReport,

@@ -82,6 +82,7 @@ def error_of(code: str, message: str) -> FedCoinError:
         return RemoteError(message, code)
     error = kind.__new__(kind)
     FedCoinError.__init__(error, message)
+    error.reported = True
     return error
 
 

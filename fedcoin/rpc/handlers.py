@@ -7,18 +7,20 @@ object in its own process or to a peer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from fedcoin.core.block import Block
 from fedcoin.core.estimate import Estimate
+from fedcoin.core.fraud import LeafProof
 from fedcoin.core.genesis import Genesis
 from fedcoin.core.task import Task, UpdateCommitment
 from fedcoin.core.transaction import Order, Transaction
 from fedcoin.rpc.views import (
     AccountInfo,
+    FraudCaseInfo,
     HistoryEntry,
-    LeafProof,
+    MinerInfo,
     MiningProgress,
     NodeStatus,
     OrderInfo,
@@ -47,6 +49,16 @@ class BlobHandler(Protocol):
         """Limit for uploads, checked while chunks arrive."""
 
 
+class BlobKeeper(BlobHandler, Protocol):
+    """A node that keeps blobs, and judges them before it takes memory for them."""
+
+    async def blob_part(self, digest: bytes, start: int) -> bytes:
+        """Bytes of the blob from `start` on, as many as are handed out at once. Raises BlobNotFound."""
+
+    async def expect_blob(self, digest: bytes, size: int) -> bool:
+        """Whether a blob that is about to be handed in is still needed. Raises BlobTooLarge, BlobNotWanted."""
+
+
 class NodeHandler(Protocol):
     """Every role."""
 
@@ -58,8 +70,11 @@ class MinerHandler(NodeHandler, BlobHandler, Protocol):
 
     async def genesis(self) -> Genesis: ...
     async def peers(self) -> Sequence[PeerInfo]: ...
-    async def announce(self, address: str, public_key: bytes) -> Sequence[PeerInfo]:
-        """A peer says where it listens; the answer is whom we know."""
+    async def announce(self, address: str, public_key: bytes, caller: str = "") -> Sequence[PeerInfo]:
+        """A peer says where it listens; the answer is whom we know. `caller`: whom the call has come from."""
+
+    async def prove(self, nonce: bytes) -> tuple[str, bytes]:
+        """Where we are reached, and our signature over it and the caller's nonce."""
 
     async def mining(self) -> MiningProgress: ...
 
@@ -76,9 +91,6 @@ class MinerHandler(NodeHandler, BlobHandler, Protocol):
     async def leaves(self, race: bytes, miner: bytes, tree_size: int, indices: Sequence[int]) -> Sequence[LeafProof]:
         """Leaves with Merkle paths in the tree of the first `tree_size` leaves. Raises LeavesNotFound."""
 
-    def leaf_range(self, race: bytes, miner: bytes, start: int, count: int) -> AsyncIterator[bytes]:
-        """Consecutive leaves, several to a piece. Raises LeavesNotFound."""
-
     async def receive_block(self, block: Block, source: str | None) -> None: ...
     async def block(self, block_hash: bytes | None, height: int | None) -> Block:
         """By hash, or by height on the adopted chain; neither: the tip. Raises BlockNotFound."""
@@ -92,6 +104,9 @@ class MinerHandler(NodeHandler, BlobHandler, Protocol):
     async def submit(self, transaction: Transaction, source: str | None) -> bytes:
         """Returns the transaction's id."""
 
+    async def receive_transactions(self, transactions: Sequence[Transaction], source: str | None) -> Mapping[int, str]:
+        """What a peer relays. Returns the error codes of those that were not taken in, by index."""
+
     async def transaction(self, transaction_id: bytes) -> TransactionInfo: ...
     async def account(self, address: bytes) -> AccountInfo: ...
     async def accounts(self, after: bytes, limit: int) -> Sequence[AccountInfo]:
@@ -102,6 +117,12 @@ class MinerHandler(NodeHandler, BlobHandler, Protocol):
 
     async def order(self, order_id: bytes) -> OrderInfo: ...
     async def orders(self, after: bytes, limit: int) -> Sequence[OrderInfo]: ...
+    async def miners(self, after: bytes, limit: int) -> Sequence[MinerInfo]:
+        """Of whatever standing, in order of public key, those above `after`."""
+
+    async def fraud_cases(self, after: bytes, limit: int) -> Sequence[FraudCaseInfo]:
+        """Neither lapsed nor paid out, in order of id, those above `after`."""
+
     async def mempool(self, limit: int) -> Sequence[Transaction]: ...
 
 
@@ -130,3 +151,10 @@ class ServerHandler(NodeHandler, BlobHandler, Protocol):
         self, commitment: UpdateCommitment, public_key: bytes, signature: bytes, data: bytes
     ) -> None:
         """A trained update, as safetensors. Raises what is wrong with it. Handing in the same again is accepted."""
+
+
+class UpdateKeeper(ServerHandler, Protocol):
+    """An FL server that judges updates before it takes memory for them."""
+
+    async def expect_update(self, commitment: UpdateCommitment, public_key: bytes, signature: bytes, size: int) -> bool:
+        """Whether an update that is about to be handed in is still needed. Raises what is wrong with it so far."""

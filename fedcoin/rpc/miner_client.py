@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from fedcoin.core.block import Block
 from fedcoin.core.errors import MalformedEncoding
 from fedcoin.core.estimate import Estimate
+from fedcoin.core.fraud import LeafProof
 from fedcoin.core.genesis import Genesis
-from fedcoin.core.params import MAX_CLIENTS, MAX_MINERS
+from fedcoin.core.keys import SIGNATURE_SIZE
+from fedcoin.core.params import MAX_MINERS
 from fedcoin.core.task import Task
 from fedcoin.core.transaction import Transaction
+from fedcoin.rpc.address import MAX_ADDRESS
 from fedcoin.rpc.client import BlobClient
 from fedcoin.rpc.convert import exactly, from_field, from_message, to_message
+from fedcoin.rpc.errors import printable
 from fedcoin.rpc.views import (
     AccountInfo,
+    FraudCaseInfo,
     HistoryEntry,
-    LeafProof,
+    MinerInfo,
     MiningProgress,
     OrderInfo,
     PeerInfo,
@@ -25,17 +30,23 @@ from fedcoin.rpc.views import (
 )
 from fedcoin.v1 import block_service_pb2 as block_pb
 from fedcoin.v1 import peer_service_pb2 as peer_pb
+from fedcoin.v1 import registry_service_pb2 as registry_pb
 from fedcoin.v1 import shapley_service_pb2 as shapley_pb
 from fedcoin.v1 import task_service_pb2 as task_pb
 from fedcoin.v1 import transaction_service_pb2 as transaction_pb
 from fedcoin.v1.block_service_pb2_grpc import BlockServiceStub
 from fedcoin.v1.peer_service_pb2_grpc import PeerServiceStub
+from fedcoin.v1.registry_service_pb2_grpc import RegistryServiceStub
 from fedcoin.v1.shapley_service_pb2_grpc import ShapleyServiceStub
 from fedcoin.v1.task_service_pb2_grpc import TaskServiceStub
 from fedcoin.v1.transaction_service_pb2_grpc import TransactionServiceStub
 
 MAX_PEERS = 10_000
-MAX_TASKS = 1000
+MAX_TASKS = 256
+MAX_TASK_BYTES = 32 * 2**20
+"""Of all open tasks: one of 1,024 clients has some 200 KiB."""
+MAX_ESTIMATE_BYTES = 32 * 2**20
+"""Of all estimates in a race."""
 LEAVES_A_CALL = 256
 """Leaves with paths asked for at once: at K = 1024 they make 2 MiB."""
 
@@ -59,11 +70,16 @@ class MinerClient(BlobClient):
         call = self.stub(PeerServiceStub).ListPeers
         return await self.listed(PeerInfo, call, peer_pb.ListPeersRequest(), "peers", MAX_PEERS)
 
-    async def announce(self, address: str, public_key: bytes) -> Sequence[PeerInfo]:
+    async def announce(self, address: str, public_key: bytes, caller: str = "") -> Sequence[PeerInfo]:
         """Says where we listen; the answer is whom the peer knows."""
         request = peer_pb.AnnounceRequest(address=address, public_key=public_key)
         response = await self.unary(self.stub(PeerServiceStub).Announce, request)
         return [from_message(PeerInfo, peer) for peer in response.peers[:MAX_PEERS]]
+
+    async def prove(self, nonce: bytes) -> tuple[str, bytes]:
+        """Where the peer says that it is reached, and its signature over that and the nonce; the caller checks it."""
+        response = await self.unary(self.stub(PeerServiceStub).Prove, peer_pb.ProveRequest(nonce=nonce))
+        return printable(response.address, MAX_ADDRESS), exactly(response.signature, SIGNATURE_SIZE, "signature")
 
     # --- tasks and estimates -----------------------------------------------------------------------------------------
 
@@ -86,7 +102,7 @@ class MinerClient(BlobClient):
     async def open_tasks(self) -> Sequence[Task]:
         """Tasks that wait for a block on the peer's tip."""
         call = self.stub(TaskServiceStub).ListOpenTasks
-        return await self.listed(Task, call, task_pb.ListOpenTasksRequest(), "tasks", MAX_TASKS)
+        return await self.listed(Task, call, task_pb.ListOpenTasksRequest(), "tasks", MAX_TASKS, MAX_TASK_BYTES)
 
     async def receive_estimate(self, estimate: Estimate, source: str | None = None) -> None:
         """Sends an estimate (Alg. 1 line 13)."""
@@ -96,7 +112,8 @@ class MinerClient(BlobClient):
     async def estimates(self, race: bytes) -> Sequence[Estimate]:
         """Latest estimate of each miner in the race (empty: in the peer's current race)."""
         call = self.stub(ShapleyServiceStub).ListEstimates
-        return await self.listed(Estimate, call, shapley_pb.ListEstimatesRequest(race=race), "estimates", MAX_MINERS)
+        request = shapley_pb.ListEstimatesRequest(race=race)
+        return await self.listed(Estimate, call, request, "estimates", MAX_MINERS, MAX_ESTIMATE_BYTES)
 
     async def leaves(self, race: bytes, miner: bytes, tree_size: int, indices: Sequence[int]) -> Sequence[LeafProof]:
         """Leaves with Merkle paths, one for each index in order; the caller checks the paths. Raises LeavesNotFound."""
@@ -109,16 +126,6 @@ class MinerClient(BlobClient):
                 raise MalformedEncoding(f"{self.address} answers with other leaves than those asked for")
             found += [from_message(LeafProof, leaf) for leaf in response.leaves]
         return found
-
-    async def leaf_range(self, race: bytes, miner: bytes, start: int, count: int) -> AsyncIterator[bytes]:
-        """Consecutive leaves, several to a piece, never more than `count` could have. Raises LeavesNotFound."""
-        request = shapley_pb.StreamLeavesRequest(race=race, miner=miner, start=start, count=count)
-        left = count * 8 * MAX_CLIENTS
-        async for response in self.transfer(self.stub(ShapleyServiceStub).StreamLeaves, request):
-            left -= len(response.leaves)
-            if left < 0 or len(response.leaves) % 8 or not response.leaves:
-                raise MalformedEncoding(f"{self.address} answers with bytes that are not {count} leaves")
-            yield response.leaves
 
     # --- blocks ------------------------------------------------------------------------------------------------------
 
@@ -162,6 +169,14 @@ class MinerClient(BlobClient):
         response = await self.unary(self.stub(TransactionServiceStub).SubmitTransaction, request)
         return exactly(response.transaction_id, 32, "transaction id")
 
+    async def receive_transactions(
+        self, transactions: Sequence[Transaction], source: str | None = None
+    ) -> Mapping[int, str]:
+        """Relays transactions, at most MAX_RELAYED. Returns the error codes of those that are refused, by index."""
+        request = transaction_pb.PropagateTransactionsRequest(transactions=map(to_message, transactions))
+        response = await self.unary(self.stub(TransactionServiceStub).PropagateTransactions, request)
+        return {item.index: printable(item.reason, 63) for item in response.refused[: len(transactions)]}
+
     async def transaction(self, transaction_id: bytes) -> TransactionInfo:
         """A transaction and where it stands."""
         request = transaction_pb.GetTransactionRequest(transaction_id=transaction_id)
@@ -201,6 +216,16 @@ class MinerClient(BlobClient):
         request = transaction_pb.ListOrdersRequest(after=after)
         call = self.stub(TransactionServiceStub).ListOrders
         return await self.listed(OrderInfo, call, request, "orders", limit)
+
+    async def miners(self, after: bytes = b"", limit: int = 1000) -> Sequence[MinerInfo]:
+        """Miners at the peer's tip, in order of public key, those above `after`."""
+        request = registry_pb.ListMinersRequest(after=after)
+        return await self.listed(MinerInfo, self.stub(RegistryServiceStub).ListMiners, request, "miners", limit)
+
+    async def fraud_cases(self, after: bytes = b"", limit: int = 1000) -> Sequence[FraudCaseInfo]:
+        """Fraud cases at the peer's tip, in order of id, those above `after`."""
+        request = registry_pb.ListFraudCasesRequest(after=after)
+        return await self.listed(FraudCaseInfo, self.stub(RegistryServiceStub).ListFraudCases, request, "cases", limit)
 
     async def mempool(self, limit: int = 1000) -> Sequence[Transaction]:
         """Transactions that wait for a block."""

@@ -14,16 +14,19 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from fedcoin.core.errors import ListenAddressUnavailable, PortInUse
+from fedcoin.rpc import quiet
 from fedcoin.rpc.address import join_address, split_address
 from fedcoin.rpc.channel import SERVER_OPTIONS
 from fedcoin.rpc.guard import Guard
 from fedcoin.rpc.handlers import NodeHandler
 from fedcoin.rpc.limits import Limits
+from fedcoin.rpc.score import Scores
 from fedcoin.rpc.servicers.blob import BlobServicer
 from fedcoin.rpc.servicers.block import BlockServicer
 from fedcoin.rpc.servicers.node import NodeServicer
 from fedcoin.rpc.servicers.order import OrderServicer
 from fedcoin.rpc.servicers.peer import PeerServicer
+from fedcoin.rpc.servicers.registry import RegistryServicer
 from fedcoin.rpc.servicers.shapley import ShapleyServicer
 from fedcoin.rpc.servicers.task import TaskServicer
 from fedcoin.rpc.servicers.training import TrainingServicer
@@ -35,6 +38,7 @@ from fedcoin.v1 import (
     node_service_pb2_grpc,
     order_service_pb2_grpc,
     peer_service_pb2_grpc,
+    registry_service_pb2_grpc,
     shapley_service_pb2_grpc,
     task_service_pb2_grpc,
     training_service_pb2_grpc,
@@ -58,7 +62,7 @@ SERVICES = (
         "PeerService",
         PeerServicer,
         peer_service_pb2_grpc.add_PeerServiceServicer_to_server,
-        ("genesis", "peers", "announce"),
+        ("genesis", "peers", "announce", "prove"),
     ),
     Service(
         "TaskService",
@@ -70,7 +74,7 @@ SERVICES = (
         "ShapleyService",
         ShapleyServicer,
         shapley_service_pb2_grpc.add_ShapleyServiceServicer_to_server,
-        ("receive_estimate", "estimates", "leaves", "leaf_range", "mining"),
+        ("receive_estimate", "estimates", "leaves", "mining"),
     ),
     Service(
         "BlockService",
@@ -82,19 +86,35 @@ SERVICES = (
         "TransactionService",
         TransactionServicer,
         transaction_service_pb2_grpc.add_TransactionServiceServicer_to_server,
-        ("submit", "transaction", "account", "accounts", "history", "order", "orders", "mempool"),
+        (
+            "submit",
+            "receive_transactions",
+            "transaction",
+            "account",
+            "accounts",
+            "history",
+            "order",
+            "orders",
+            "mempool",
+        ),
+    ),
+    Service(
+        "RegistryService",
+        RegistryServicer,
+        registry_service_pb2_grpc.add_RegistryServiceServicer_to_server,
+        ("miners", "fraud_cases"),
     ),
     Service(
         "BlobService",
         BlobServicer,
         blob_service_pb2_grpc.add_BlobServiceServicer_to_server,
-        ("blob_size", "get_blob", "put_blob", "max_blob_bytes"),
+        ("blob_size", "blob_part", "expect_blob", "put_blob", "max_blob_bytes"),
     ),
     Service(
         "TrainingService",
         TrainingServicer,
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server,
-        ("join", "poll_round", "submit_update"),
+        ("join", "poll_round", "expect_update", "submit_update"),
     ),
     Service(
         "OrderService",
@@ -145,9 +165,12 @@ async def serve(
     *,
     tls: ServerTls | None = None,
     limits: Limits | None = None,
+    scores: Scores | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> RunningServer:
     """Listens on HOST:PORT (port 0: any free one) and delegates to `handler`, until stopped.
+
+    `scores`: where the misbehaviour of callers is booked; its own unless given. `clock`: seconds, monotonic.
 
     Which services are offered follows from the handler: a MinerHandler's, a ServerHandler's, or NodeService alone.
     Raises InvalidPeerAddress, PortInUse, ListenAddressUnavailable, TlsFilesInvalid.
@@ -156,8 +179,11 @@ async def serve(
     host, port = split_address(address)
     credentials = server_credentials(tls) if tls else None
     offered = services_of(handler)
+    quiet.install()
     server = grpc.aio.server(
-        interceptors=[Guard(limits, clock)], options=SERVER_OPTIONS, maximum_concurrent_rpcs=limits.concurrent
+        interceptors=[Guard(limits, Scores(None, clock) if scores is None else scores, clock)],
+        options=[*SERVER_OPTIONS, ("grpc.max_allowed_incoming_connections", limits.connections)],
+        maximum_concurrent_rpcs=limits.concurrent,
     )
     for service in offered:
         service.register(service.servicer(handler), server)

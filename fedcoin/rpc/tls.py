@@ -6,7 +6,9 @@ gRPC takes certificates with P-256 (P-384, P-521) or RSA keys, not with the chai
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fedcoin.core.errors import FedCoinError, TlsFilesInvalid, TlsHandshakeFailed
 from fedcoin.rpc.address import split_address
+
+log = logging.getLogger("fedcoin.rpc")
 
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _DIAGNOSIS_SECONDS = 3.0
@@ -123,6 +127,8 @@ def _checked_certificates(path: Path, now: datetime | None) -> bytes:
 
 def _checked_pair(certificate: Path, key: Path, now: datetime | None) -> tuple[bytes, bytes]:
     certificate_data, key_data = _checked_certificates(certificate, now), _read(key)
+    if key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        log.warning("%s is open to other users: run chmod 600 on it", key)
     try:
         private = load_pem_private_key(key_data, None)
     except TypeError as error:

@@ -7,6 +7,10 @@ from enum import IntEnum
 
 from fedcoin.core.model import ModelSpec
 from fedcoin.core.transaction import Order, Payment, Transaction
+from fedcoin.ledger.miners import MinerStanding
+
+NONCE_SIZE = 32
+"""Bytes that a caller draws for a miner to sign."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,41 @@ class OrderInfo:
 
 
 @dataclass(frozen=True)
+class MinerInfo:
+    """A miner at the tip."""
+
+    public_key: bytes
+    name: str
+    standing: MinerStanding
+    since: int
+    """Height of the block in which it left or was convicted; 0 while it is registered."""
+    active: bool
+    """It counts for the quorum."""
+    registered_height: int
+    bond: int
+    """Units."""
+
+
+@dataclass(frozen=True)
+class FraudCaseInfo:
+    """A fraud case at the tip."""
+
+    case_id: bytes
+    accused: bytes
+    """Public key."""
+    reporter: bytes
+    """Address."""
+    order: bytes
+    """Whose requester gets the damages; empty: the other active miners."""
+    opened_height: int
+    lapse_height: int
+    """The block at this height drops it if it is not decided before."""
+    decided: bool
+    votes: tuple[bytes, ...]
+    """Public keys."""
+
+
+@dataclass(frozen=True)
 class TaskTerms:
     """What a server needs of the chain to publish a task on its tip."""
 
@@ -161,16 +200,6 @@ class TaskTerms:
     difficulty: int
     """D of a TASK block on this tip."""
     norm: int
-
-
-@dataclass(frozen=True)
-class LeafProof:
-    """A leaf with its Merkle path."""
-
-    index: int
-    leaf: bytes
-    """K times i64."""
-    path: tuple[bytes, ...]
 
 
 # --- training --------------------------------------------------------------------------------------------------------

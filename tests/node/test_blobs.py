@@ -10,7 +10,7 @@ import pytest
 
 from fedcoin.core.errors import BlobMismatch, BlobNotFound, BlobNotWanted, BlobTooLarge, PeerUnreachable
 from fedcoin.core.task import Problem, UpdateRef
-from fedcoin.node import blobs as blobs_module
+from fedcoin.node import downloads as downloads_module
 from fedcoin.node.blobs import BlobExchange
 from fedcoin.node.publishers import MAX_TASKS, Publishers
 from fedcoin.rpc.miner_client import MinerClient
@@ -104,7 +104,7 @@ async def test_a_source_that_does_not_answer_holds_up_nobody(
     silent = Source(HONEST, slow=True)
     fetched = await asyncio.wait_for(exchange(store, silent, Source(HONEST)).fetch(problem()), 5)
     assert dict(fetched) == HONEST
-    monkeypatch.setattr(blobs_module, "PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(downloads_module, "PATIENCE_SECONDS", 0.02)
     with pytest.raises(BlobNotFound):
         await exchange(store, silent).fetch(replace(problem(), base_model=digest_of(b"more")))
 
@@ -163,3 +163,37 @@ async def test_publishers_are_bounded_and_those_of_open_tasks_stay() -> None:
         publishers.note(b"open", f"more:{1 + number}")
     assert len(publishers.of(b"open")) == 4
     await publishers.close()
+
+
+async def test_one_that_hands_out_a_byte_a_day_gets_a_rival(store: ChainStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads_module, "NEXT_SECONDS", 0.02)
+
+    class Trickle(Source):
+        async def get_blob(self, digest: bytes) -> bytes:
+            self.asked.append(digest)
+            await asyncio.Event().wait()
+            return b""
+
+    slow = [Trickle(HONEST) for _ in range(10)]
+    honest = Source(HONEST)
+    fetched = await asyncio.wait_for(exchange(store, *slow, honest).fetch(problem()), 10)
+    assert dict(fetched) == HONEST
+    assert slow[0].asked, "the first that answers is asked first"
+
+
+async def test_blobs_of_open_tasks_have_a_budget_and_those_of_no_task_go(store: ChainStore) -> None:
+    first, second, third = (bytes([number]) * 60 for number in range(3))
+    wanted = {digest_of(first)}
+    blobs = BlobExchange(store, LIMIT, list, lambda: wanted, budget=130)
+    blobs.put(digest_of(first), first)
+    wanted |= {digest_of(second), digest_of(third)}
+    blobs.put(digest_of(second), second)
+    with pytest.raises(BlobTooLarge, match="130"):
+        blobs.put(digest_of(third), third)
+    wanted.remove(digest_of(first))  # the chain has moved on
+    blobs.put(digest_of(third), third)
+    assert [store.blob_size(digest_of(data)) for data in (first, second, third)] == [None, 60, 60]
+    blobs.drop({digest_of(second)})
+    wanted.clear()
+    blobs.drop({digest_of(second)})
+    assert [store.blob_size(digest_of(data)) for data in (second, third)] == [60, None], "audits come yet"

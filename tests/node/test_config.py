@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,3 +64,11 @@ def test_tls_is_mutual_with_an_authority() -> None:
     assert TlsPaths(certificate, key, ca).for_server() == ServerTls(certificate, key, ca)
     assert TlsPaths(certificate, key, ca).for_client() == ClientTls(ca, certificate, key)
     assert TlsPaths(ca=ca).for_client() == ClientTls(ca, None, None)
+
+
+def test_a_node_leaves_half_of_its_files_to_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = MinerConfig(tmp_path / "genesis.json", tmp_path / "key.json", max_connections=500, ban_ms=1_000)
+    for soft, connections in ((10_000, 500), (600, 300), (resource.RLIM_INFINITY, 500)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
+        assert config.limits.connections == connections
+    assert config.ban_rule.seconds == 1

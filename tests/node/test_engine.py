@@ -8,8 +8,9 @@ import pytest
 
 from fedcoin.consensus.messages import AdoptChain, ReceiveBlock, ReceiveTransaction, SendBlock, Tick
 from fedcoin.core.block import Block
-from fedcoin.core.errors import FedCoinError, NonceUsed, StoreUnavailable
+from fedcoin.core.errors import FedCoinError, NodeBusy, NonceUsed, StoreUnavailable
 from fedcoin.core.genesis import Genesis
+from fedcoin.node import engine as engine_module
 from tests.support.miner_parts import Parts, make_chain, transfer
 from tests.support.network import make_genesis
 
@@ -130,3 +131,20 @@ async def test_a_closed_engine_lets_waiters_go_and_takes_nothing(tmp_path: Path,
 
 async def _collect(parts: Parts) -> list[Block]:
     return [block async for block in parts.service.watch_blocks(1)]
+
+
+async def test_only_so_many_inputs_of_others_wait(tmp_path: Path, genesis: Genesis, blocks: list[Block]) -> None:
+    parts = Parts(tmp_path, genesis)
+    block = blocks[0]
+    await parts.engine._lock.acquire()  # a long step
+    most = engine_module.WAITING[ReceiveBlock]
+    waiting = [asyncio.create_task(parts.engine.feed(ReceiveBlock(block))) for _ in range(most)]
+    own = asyncio.create_task(parts.engine.feed(Tick()))
+    await asyncio.sleep(0)
+    with pytest.raises(NodeBusy):
+        await parts.engine.feed(ReceiveBlock(block))
+    parts.engine._lock.release()
+    await asyncio.gather(*waiting, own)
+    await parts.engine.feed(ReceiveBlock(block))
+    assert parts.posap.chain.tip == block.id()
+    await parts.close()

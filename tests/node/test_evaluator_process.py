@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from fedcoin.consensus.messages import Audit, AuditItem, RaceInfo, StartAudit, Verdict
+from fedcoin.consensus.messages import Audit, AuditItem, RaceInfo, StartAudit, StartTrial, TrialFinished, Verdict
 from fedcoin.core.errors import (
     DeviceUnavailable,
     EvaluationSetMalformed,
@@ -23,6 +23,8 @@ from fedcoin.core.errors import (
     UpdateNotFinite,
 )
 from fedcoin.core.estimate import Estimate
+from fedcoin.core.fraud import FraudReport, LeafProof
+from fedcoin.core.params import UTILITY_SCALE
 from fedcoin.core.task import Aggregation, Problem, RaceKind, Sampler, race_id
 from fedcoin.learning.evaluator import open_problem
 from fedcoin.learning.models import initial_weights
@@ -30,7 +32,6 @@ from fedcoin.learning.tensorfile import write_tensors
 from fedcoin.node.auditor import Auditor
 from fedcoin.node.evaluator_process import EvaluatorProcess
 from fedcoin.node.priority import PriorityLock
-from fedcoin.rpc.views import LeafProof
 from fedcoin.shapley.iterations import Iterations
 from fedcoin.shapley.leaves import LeafLog
 from tests.support.tiny_problem import make_tiny_problem
@@ -275,10 +276,30 @@ async def test_auditor_tells_mined_leaves_from_forged_ones(evaluator: EvaluatorP
         log = LeafLog(CLIENTS)
         log.append(leaves)
         estimate = Estimate(RaceKind.TASK, b"t" * 32, b"p" * 32, MINER, log.time, log.total, log.root(), 0, b"")
-        audit = Audit(race, PROBLEM, (AuditItem(estimate, (3, 9), whole=False),))
+        audit = Audit(race, PROBLEM, (AuditItem(estimate, (3, 9)),))
         peer = Peer(log)
         auditor = Auditor(evaluator, lambda _, peer=peer: [peer], blobs)
         assert (await auditor.perform(StartAudit(audit))).verdicts == {MINER: expected_verdict}
+
+
+async def test_a_trial_recomputes_the_accused_step(evaluator: EvaluatorProcess) -> None:
+    """An audit's evidence convicts before another miner's evaluator; a step that is honest does not."""
+    race = race_id(RaceKind.TASK, b"t" * 32, b"p" * 32)
+    rows = await evaluator.recompute(PROBLEM, BLOBS, race, MINER, range(10))
+    forged = rows.copy()
+    forged[6, 0] += UTILITY_SCALE
+    log = LeafLog(CLIENTS)
+    log.append(forged)
+    estimate = Estimate(RaceKind.TASK, b"t" * 32, b"p" * 32, MINER, log.time, log.total, log.root(), 0, b"")
+    peer = Peer(log)
+    auditor = Auditor(evaluator, lambda _: [peer], blobs)
+    found = await auditor.perform(StartAudit(Audit(race, PROBLEM, (AuditItem(estimate, (3, 6)),))))
+    before, accused = found.evidence[MINER]
+    assert accused.index == 6
+    honest = await peer.leaves(race, MINER, log.time, (2, 3))
+    for evidence, guilty in (((before, accused), True), (honest, False)):
+        trial = StartTrial(b"c" * 32, FraudReport(estimate, None, *evidence), PROBLEM)
+        assert await auditor.try_case(trial) == TrialFinished(b"c" * 32, guilty)
 
 
 async def test_priority_lock_goes_by_priority_then_by_arrival_and_survives_cancelling() -> None:

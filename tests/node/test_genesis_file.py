@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from fedcoin.core.errors import ConfigInvalid, InvalidGenesis, MalformedGenesis,
 from fedcoin.core.genesis import Allocation
 from fedcoin.core.params import UTILITY_SCALE
 from fedcoin.learning.evaluator import open_problem
+from fedcoin.ledger.accounts import get_account
+from fedcoin.ledger.genesis import genesis_state
 from fedcoin.node.genesis_file import GenesisFile, load_genesis, make_genesis, write_genesis
 from fedcoin.shapley.exact import exact_values
 from tests.support.network import PARAMS
@@ -42,6 +45,22 @@ def test_round_trip(path: Path, made: GenesisFile) -> None:
 def test_is_the_same_for_the_same_arguments(made: GenesisFile) -> None:
     assert make_genesis(PARAMS, ALLOCATIONS, MINERS, START) == made
     assert make_genesis(PARAMS, ALLOCATIONS, MINERS, START + 1).chain_id != made.chain_id
+
+
+def test_each_first_miner_gets_its_bond_on_top_of_what_it_is_given() -> None:
+    params = replace(PARAMS, miner_bond=700)
+    genesis = make_genesis(params, (*ALLOCATIONS, Allocation(WINNER.address, 5)), MINERS, START).genesis
+    assert genesis.allocations == (
+        *ALLOCATIONS,
+        Allocation(WINNER.address, 705),
+        Allocation(OTHER_MINER.address, 700),
+    )
+    state = genesis_state(genesis)
+    assert [get_account(state, key.address).balance for key in (REQUESTER, WINNER, OTHER_MINER)] == [1000, 5, 0]
+    with pytest.raises(InvalidGenesis, match="twice"):
+        make_genesis(params, ALLOCATIONS * 2, MINERS, START)
+    with pytest.raises(InvalidGenesis, match="twice"):
+        make_genesis(params, ALLOCATIONS, MINERS[:1] * 2, START)
 
 
 def test_its_problem_can_be_evaluated_and_clients_are_worth_something(made: GenesisFile) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fedcoin.core.errors import (
     ConfigInvalid,
     KeyFileExists,
+    KeyFileOpen,
     KeyFileUnreadable,
     MalformedKeyFile,
     PassphraseNeeded,
@@ -74,6 +77,36 @@ def test_warns_when_others_can_read_it(tmp_path: Path) -> None:
     path = written(tmp_path / "key")
     path.chmod(0o640)
     assert "chmod 600" in inspect_key_file(path).warnings[0]
+    assert read_key_file(path, "correct horse").secret == KEY.secret
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_plain_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = written(tmp_path / "key", passphrase=None, plain=True)
+    path.chmod(mode)
+    with pytest.raises(KeyFileOpen, match="chmod 600"):
+        read_key_file(path)
+    path.chmod(0o600)
+    assert read_key_file(path).secret == KEY.secret
+
+
+def test_a_key_file_is_private_from_the_first_moment_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the umask, and already before the secret is in it."""
+    seen: list[int] = []
+    write = os.fdopen
+
+    def watched(descriptor: int, *more: Any) -> Any:
+        seen.append(os.fstat(descriptor).st_mode & 0o777)
+        return write(descriptor, *more)
+
+    monkeypatch.setattr(os, "fdopen", watched)
+    before = os.umask(0)
+    try:
+        path = written(tmp_path / "key", passphrase=None, plain=True)
+    finally:
+        os.umask(before)
+    assert seen == [0o600]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("field", ["address", "public_key", "scrypt", "nonce", "ciphertext", "version", "encryption"])

@@ -1,5 +1,6 @@
 """Handing out leaves to auditors."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fedcoin.store.chain_store import ChainStore
 
 RACE = b"r" * 32
 ROWS = np.arange(60, dtype=np.int64).reshape(20, 3)
+SUMS = np.cumsum(ROWS, axis=0)
 
 
 @pytest.fixture
@@ -31,61 +33,80 @@ def root_of(size: int) -> bytes:
     return log.root()
 
 
-def test_paths_lead_to_the_root_of_the_size_that_was_announced(store: ChainStore) -> None:
+async def test_paths_lead_to_the_root_of_the_size_that_was_announced(store: ChainStore) -> None:
     server = LeafServer(store)
     for size in (1, 5, 12):
-        proofs = server.proofs(RACE, size, range(size))
+        proofs = await server.proofs(RACE, size, range(size))
         for proof in proofs:
-            assert proof.leaf == encode_leaf(ROWS[proof.index])
+            assert proof.leaf == encode_leaf(SUMS[proof.index])
             verify_inclusion(proof.leaf, proof.index, size, proof.path, root_of(size))
 
 
-def test_leaves_that_came_later_are_there_too(store: ChainStore) -> None:
+async def test_leaves_that_came_later_are_there_too(store: ChainStore) -> None:
     server = LeafServer(store)
-    assert len(server.proofs(RACE, 12, [11])) == 1
+    assert len(await server.proofs(RACE, 12, [11])) == 1
     store.put_leaves(RACE, 12, ROWS[12:])
-    (proof,) = server.proofs(RACE, 20, [19])
+    (proof,) = await server.proofs(RACE, 20, [19])
     verify_inclusion(proof.leaf, 19, 20, proof.path, root_of(20))
-    (proof,) = server.proofs(RACE, 12, [3])
+    (proof,) = await server.proofs(RACE, 12, [3])
     verify_inclusion(proof.leaf, 3, 12, proof.path, root_of(12))
-
-
-def test_a_stretch_comes_in_pieces_of_whole_leaves(store: ChainStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaf_server, "PIECE_BYTES", 100)
-    pieces = list(LeafServer(store).pieces(RACE, 2, 9))
-    assert [len(piece) for piece in pieces] == [96, 96, 24]
-    assert b"".join(pieces) == ROWS[2:11].astype(">i8").tobytes()
-
-
-@pytest.mark.parametrize(("start", "count"), [(0, 13), (12, 1), (5, 8), (2**40, 1), (0, 0)])
-def test_a_stretch_that_is_not_there_is_refused(store: ChainStore, start: int, count: int) -> None:
-    with pytest.raises(LeavesNotFound):
-        list(LeafServer(store).pieces(RACE, start, count))
 
 
 @pytest.mark.parametrize(
     ("size", "indices"), [(13, [0]), (0, [0]), (5, [5]), (5, [-1]), (12, [0] * (MAX_INDICES + 1)), (2**63, [1])]
 )
-def test_leaves_that_are_not_there_are_refused(store: ChainStore, size: int, indices: list[int]) -> None:
+async def test_leaves_that_are_not_there_are_refused(store: ChainStore, size: int, indices: list[int]) -> None:
     with pytest.raises(LeavesNotFound):
-        LeafServer(store).proofs(RACE, size, indices)
+        await LeafServer(store).proofs(RACE, size, indices)
 
 
-def test_an_unknown_race_is_refused_and_takes_no_memory(store: ChainStore) -> None:
+async def test_an_unknown_race_is_refused_and_takes_no_memory(store: ChainStore) -> None:
     server = LeafServer(store)
     for number in range(100):
         with pytest.raises(LeavesNotFound):
-            server.proofs(number.to_bytes(32, "big"), 1, [0])
+            await server.proofs(number.to_bytes(32, "big"), 1, [0])
     assert not server._logs
 
 
-def test_only_the_last_few_races_stay_in_memory(store: ChainStore) -> None:
+async def test_only_so_many_leaves_stay_in_memory(store: ChainStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaf_server, "_CACHED_VALUES", 3 * ROWS.size)
     server = LeafServer(store)
     for number in range(10):
         race = bytes([number]) * 32
         store.put_leaves(race, 0, ROWS)
-        server.proofs(race, 20, [0])
-    assert len(server._logs) == 3
+        await server.proofs(race, 20, [0])
+    assert list(server._logs) == [bytes([number]) * 32 for number in (7, 8, 9)]
     store.drop_leaves(keep=1)
     with pytest.raises(LeavesNotFound):
-        server.proofs(RACE, 12, [0])
+        await server.proofs(RACE, 12, [0])
+
+
+async def test_a_long_race_is_read_in_slices_and_other_work_goes_on(
+    store: ChainStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaf_server, "_VALUES_A_SLICE", 9)
+    server, turns = LeafServer(store), 0
+
+    async def other_work() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(other_work())
+    answers = await asyncio.gather(
+        server.proofs(RACE, 12, [11]), server.proofs(RACE, 5, [4]), server.proofs(RACE, 12, [0])
+    )
+    other.cancel()
+    assert turns >= 4
+    for (proof,), size in zip(answers, (12, 5, 12), strict=True):
+        verify_inclusion(proof.leaf, proof.index, size, proof.path, root_of(size))
+
+
+async def test_a_race_that_is_dropped_meanwhile_is_refused(store: ChainStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaf_server, "_VALUES_A_SLICE", 9)
+    waiting = asyncio.create_task(LeafServer(store).proofs(RACE, 12, [11]))
+    await asyncio.sleep(0)
+    store.drop_leaves(keep=0)
+    with pytest.raises(LeavesNotFound):
+        await waiting

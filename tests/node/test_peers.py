@@ -2,24 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fedcoin.core.block import Block
-from fedcoin.core.errors import BelowFinality, FedCoinError, PeerUnreachable, StoreUnavailable, UnknownParent
+from fedcoin.core.errors import BelowFinality, PeerUnreachable, StoreUnavailable, UnknownParent
 from fedcoin.core.genesis import Genesis
 from fedcoin.node import peers as peers_module
-from fedcoin.node.peers import Peers, callable_address
-from fedcoin.rpc.views import NodeStatus, PeerInfo
+from fedcoin.node.address_book import callable_address
+from fedcoin.rpc.views import NodeStatus
 from fedcoin.store.peers import PeerRecord
-from tests.support.miner_parts import FOLLOWER, NOW, Parts, make_chain
+from tests.support.miner_parts import FOLLOWER, Parts, make_chain
 from tests.support.network import MINERS, make_genesis
-
-LIMIT = 5
+from tests.support.peer_world import LIMIT, World, until
 
 
 @pytest.fixture(scope="module")
@@ -32,89 +29,6 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses of milliseconds in place of seconds."""
     for name in ("STATUS_SECONDS", "POKE_SECONDS", "FIRST_RETRY_SECONDS", "MAX_RETRY_SECONDS"):
         monkeypatch.setattr(peers_module, name, getattr(peers_module, name) / 100)
-
-
-class Remote:
-    """Another miner; tests say what it answers."""
-
-    def __init__(self, address: str, chain_id: bytes) -> None:
-        self.address = address
-        self.chain_id = chain_id
-        self.tip = chain_id
-        self.public_key = MINERS[0].public_key
-        self.error: FedCoinError | Exception | None = None
-        self.sync_error: FedCoinError | None = None
-        self.known: list[str] = []
-        self.visits = 0
-        self.syncs = 0
-        self.closed = False
-
-    async def status(self) -> NodeStatus:
-        self.visits += 1
-        if self.error is not None:
-            raise self.error
-        return NodeStatus("miner", "0", self.chain_id, self.public_key, self.tip, 0, bytes(32), 0, NOW, False, "test")
-
-    async def announce(self, address: str, public_key: bytes) -> Sequence[PeerInfo]:
-        return [PeerInfo(known, b"", True, 0, NOW) for known in self.known]
-
-    async def blocks_after(self, locator: Sequence[bytes], limit: int) -> AsyncIterator[Block]:
-        self.syncs += 1
-        if self.sync_error is not None:
-            raise self.sync_error
-        for block in ():
-            yield block
-
-    async def open_tasks(self) -> Sequence[Any]:
-        return ()
-
-    async def estimates(self, race: bytes) -> Sequence[Any]:
-        return ()
-
-    async def mempool(self, limit: int) -> Sequence[Any]:
-        return ()
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-class World:
-    """Peers of one node, and the remotes behind the addresses."""
-
-    def __init__(self, folder: Path, genesis: Genesis) -> None:
-        self.parts = Parts(folder, genesis)
-        self.chain_id = genesis.id()
-        self.remotes: dict[str, Remote] = {}
-        self.peers = Peers(
-            self._connect,  # type: ignore[arg-type]
-            self.parts.gossip,
-            self.parts.sync,
-            self.parts.store,
-            self.chain_id,
-            FOLLOWER.public_key,
-            LIMIT,
-            lambda: NOW,
-            self.parts.knows,
-        )
-
-    def remote(self, address: str) -> Remote:
-        return self.remotes.setdefault(address, Remote(address, self.chain_id))
-
-    def _connect(self, address: str) -> Remote:
-        return self.remote(address)
-
-    def connected(self, address: str) -> bool:
-        return any(info.address == address and info.connected for info in self.peers.infos())
-
-    async def close(self) -> None:
-        await self.peers.close()
-        await self.parts.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what it asks has no event
-            await asyncio.sleep(0.002)
 
 
 async def test_peers_are_learned_from_peers_and_remembered(tmp_path: Path, genesis: Genesis) -> None:
@@ -135,7 +49,7 @@ async def test_a_flood_of_addresses_keeps_nobody_out(tmp_path: Path, genesis: Ge
     world.peers.start("self:1", ["a:1"])
     await until(lambda: world.connected("a:1"))
     for number in range(200):
-        address = f"junk:{number + 1}"
+        address = f"junk{number}:1"
         world.remote(address).error = PeerUnreachable("nobody there")
         world.peers.learn(address)
     await until(lambda: all(info.address == "a:1" or world.remote(info.address).visits for info in world.peers.infos()))
@@ -151,7 +65,7 @@ async def test_a_flood_of_addresses_keeps_nobody_out(tmp_path: Path, genesis: Ge
 
 async def test_connected_peers_never_make_room(tmp_path: Path, genesis: Genesis) -> None:
     world = World(tmp_path, genesis)
-    good = [f"good:{number + 1}" for number in range(LIMIT)]
+    good = [f"good{number}:1" for number in range(LIMIT)]
     world.peers.start("self:1", [])
     for address in good:
         world.peers.learn(address)

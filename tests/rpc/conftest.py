@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +21,7 @@ from fedcoin.core.errors import (
     OrderRefused,
 )
 from fedcoin.core.estimate import Estimate
+from fedcoin.core.fraud import LeafProof
 from fedcoin.core.genesis import Genesis
 from fedcoin.core.task import Task, UpdateCommitment
 from fedcoin.core.transaction import Order, Transaction
@@ -50,8 +51,10 @@ from tests.support.rpc_values import (
     TRANSFER,
     UNKNOWN_TRANSACTION,
     account_info,
+    case_info,
     h,
     key,
+    miner_info,
     order_info,
 )
 
@@ -70,6 +73,12 @@ class Blobs:
         if digest not in self.held:
             raise BlobNotFound
         return self.held[digest]
+
+    async def blob_part(self, digest: bytes, start: int) -> bytes:
+        return (await self.get_blob(digest))[start : start + 2**22]
+
+    async def expect_blob(self, digest: bytes, size: int) -> bool:
+        return digest not in self.held
 
     async def put_blob(self, digest: bytes, data: bytes) -> None:
         if data.startswith(b"unwanted"):
@@ -99,9 +108,12 @@ class Miner(Blobs):
     async def peers(self) -> Sequence[views.PeerInfo]:
         return PEERS
 
-    async def announce(self, address: str, public_key: bytes) -> Sequence[views.PeerInfo]:
+    async def announce(self, address: str, public_key: bytes, caller: str = "") -> Sequence[views.PeerInfo]:
         self.received.append(((address, public_key), None))
         return PEERS[:2]
+
+    async def prove(self, nonce: bytes) -> tuple[str, bytes]:
+        return "me.example:7070", nonce + nonce
 
     async def mining(self) -> views.MiningProgress:
         return PROGRESS
@@ -122,18 +134,10 @@ class Miner(Blobs):
     async def estimates(self, race: bytes) -> Sequence[Estimate]:
         return [ESTIMATE] * (3 if race else 1)
 
-    async def leaves(
-        self, race: bytes, miner: bytes, tree_size: int, indices: Sequence[int]
-    ) -> Sequence[views.LeafProof]:
+    async def leaves(self, race: bytes, miner: bytes, tree_size: int, indices: Sequence[int]) -> Sequence[LeafProof]:
         if race != h("race"):
             raise LeavesNotFound
-        return [views.LeafProof(index, index.to_bytes(8, "big") * 3, (h("l"), h("r"))) for index in indices]
-
-    async def leaf_range(self, race: bytes, miner: bytes, start: int, count: int) -> AsyncIterator[bytes]:
-        if race != h("race"):
-            raise LeavesNotFound
-        for index in range(start, start + count):
-            yield index.to_bytes(8, "big") * 3
+        return [LeafProof(index, index.to_bytes(8, "big") * 3, (h("l"), h("r"))) for index in indices]
 
     async def receive_block(self, block: Block, source: str | None) -> None:
         self.received.append((block, source))
@@ -156,6 +160,10 @@ class Miner(Blobs):
                 yield await self.tip.get()
         finally:
             self.received.append(("watch ended", None))
+
+    async def receive_transactions(self, transactions: Sequence[Transaction], source: str | None) -> Mapping[int, str]:
+        self.received.append((transactions, source))
+        return {index: "NONCE_USED" for index, one in enumerate(transactions) if one.nonce == 0}
 
     async def submit(self, transaction: Transaction, source: str | None) -> bytes:
         self.received.append((transaction, source))
@@ -182,6 +190,12 @@ class Miner(Blobs):
     async def orders(self, after: bytes, limit: int) -> Sequence[views.OrderInfo]:
         first = after[0] + 1 if after else 0
         return [order_info(index) for index in range(first, min(first + limit, 5))]
+
+    async def miners(self, after: bytes, limit: int) -> Sequence[views.MinerInfo]:
+        return [info for info in map(miner_info, range(5)) if info.public_key > after][:limit]
+
+    async def fraud_cases(self, after: bytes, limit: int) -> Sequence[views.FraudCaseInfo]:
+        return [info for info in map(case_info, range(3)) if info.case_id > after][:limit]
 
     async def mempool(self, limit: int) -> Sequence[Transaction]:
         return [TRANSFER, DEPOSIT, REGISTRATION][:limit]
@@ -223,6 +237,9 @@ class Server(Blobs):
     async def poll_round(self, public_key: bytes, wait_seconds: float) -> views.RoundOffer | None:
         self.received.append(wait_seconds)
         return OFFER if public_key == key("selected") else None
+
+    async def expect_update(self, commitment: UpdateCommitment, public_key: bytes, signature: bytes, size: int) -> bool:
+        return True
 
     async def submit_update(
         self, commitment: UpdateCommitment, public_key: bytes, signature: bytes, data: bytes

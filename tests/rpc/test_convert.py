@@ -11,11 +11,12 @@ from google.protobuf import descriptor_pool
 
 from fedcoin.core.errors import MalformedEncoding
 from fedcoin.core.estimate import Estimate
+from fedcoin.core.fraud import LeafProof
 from fedcoin.core.genesis import Genesis
 from fedcoin.core.task import Task
 from fedcoin.core.transaction import Transaction
 from fedcoin.rpc.convert import CORE, VIEWS, from_message, shape_of, to_message
-from fedcoin.rpc.views import LeafProof, MinerEstimate, OrderProgress, PeerInfo
+from fedcoin.rpc.views import MinerEstimate, OrderProgress, PeerInfo
 
 
 def through_the_wire(value: Any) -> Any:
@@ -40,7 +41,8 @@ def test_messages_have_the_fields_of_their_values_in_the_same_order(kind: type) 
     descriptor = shape_of(kind).message.DESCRIPTOR
     names: list[str] = []
     for field in descriptor.fields:
-        name = field.containing_oneof.name if field.containing_oneof else field.name
+        # protoc puts a field that may be absent into a oneof of its own, with "_" before its name.
+        name = field.containing_oneof.name.removeprefix("_") if field.containing_oneof else field.name
         if name not in names:
             names.append(name)
     assert names == [field.name for field in dataclasses.fields(kind)]
@@ -63,6 +65,7 @@ def test_enum_numbers_are_those_of_the_python_enums() -> None:
         transaction.PaymentKind,
         views.TransactionState,
         views.OrderState,
+        views.MinerStanding,
         views.OrderPhase,
     ]
     for kind in kinds:
@@ -149,9 +152,16 @@ def test_views_from_a_peer_are_checked(samples: SimpleNamespace) -> None:
     estimate.distance = float("nan")
     with pytest.raises(MalformedEncoding, match="finite"):
         from_message(MinerEstimate, estimate)
+
+
+def test_leaf_proofs_from_a_peer_are_bounded() -> None:
+    proof = to_message(LeafProof(0, bytes(8), (bytes(32),)))
+    proof.leaf = bytes(8 * 1024 + 1)
+    with pytest.raises(MalformedEncoding, match=r"LeafProof\.leaf"):
+        from_message(LeafProof, proof)
     proof = to_message(LeafProof(0, bytes(8), ()))
-    proof.leaf = bytes(9)
-    with pytest.raises(MalformedEncoding, match="LeafProof"):
+    proof.path.extend([bytes(32)] * 33)
+    with pytest.raises(MalformedEncoding, match=r"LeafProof\.path"):
         from_message(LeafProof, proof)
 
 

@@ -29,7 +29,7 @@ from fedcoin.rpc.server import serve, services_of
 from fedcoin.rpc.server_client import ServerClient
 from fedcoin.rpc.tls import ClientTls, ServerTls, channel_credentials, server_credentials
 
-MINER_SERVICES = {"Node", "Peer", "Task", "Shapley", "Block", "Transaction", "Blob"}
+MINER_SERVICES = {"Node", "Peer", "Task", "Shapley", "Block", "Transaction", "Blob", "Registry"}
 
 
 def test_services_follow_from_the_handler(samples: SimpleNamespace) -> None:
@@ -46,7 +46,7 @@ def test_a_handler_with_half_a_service_is_a_mistake() -> None:
         async def status(self) -> None: ...
         async def join(self) -> None: ...
 
-    with pytest.raises(TypeError, match="Half lacks poll_round, submit_update for TrainingService"):
+    with pytest.raises(TypeError, match="Half lacks poll_round, expect_update, submit_update for TrainingService"):
         services_of(Half())  # type: ignore[arg-type]
 
 

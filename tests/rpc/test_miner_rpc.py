@@ -45,12 +45,8 @@ async def test_leaves(samples: SimpleNamespace, miner: Any, miner_client: MinerC
     indices = list(range(300, 0, -1))
     proofs = await miner_client.leaves(race, key, 500, indices)
     assert proofs == await miner.leaves(race, key, 500, indices)
-    pieces = [piece async for piece in miner_client.leaf_range(race, key, 5, 3)]
-    assert pieces == [index.to_bytes(8, "big") * 3 for index in (5, 6, 7)]
     with pytest.raises(errors.LeavesNotFound):
         await miner_client.leaves(samples.h("other"), key, 5, [0])
-    with pytest.raises(errors.LeavesNotFound):
-        [piece async for piece in miner_client.leaf_range(samples.h("other"), key, 0, 1)]
 
 
 async def test_blocks(samples: SimpleNamespace, miner: Any, miner_client: MinerClient) -> None:
@@ -101,6 +97,10 @@ async def test_lists_run_over_pages(samples: SimpleNamespace, miner_client: Mine
     assert await miner_client.accounts(everybody[9].address, 3) == everybody[10:13]
     assert await miner_client.history(samples.address("z")) == samples.HISTORY
     assert await miner_client.history(samples.address("z"), (9, 1), 1) == samples.HISTORY[1:2]
+    assert await miner_client.miners() == [samples.miner_info(index) for index in range(5)]
+    assert await miner_client.miners(samples.miner_info(3).public_key) == [samples.miner_info(4)]
+    assert await miner_client.fraud_cases() == [samples.case_info(index) for index in range(3)]
+    assert await miner_client.fraud_cases(bytes([1]) * 32, 1) == [samples.case_info(2)]
     assert await miner_client.orders() == [samples.order_info(index) for index in range(5)]
     assert await miner_client.orders(bytes([2]) * 32) == [samples.order_info(3), samples.order_info(4)]
 
@@ -147,15 +147,9 @@ async def test_peers_that_answer_more_than_asked_are_caught(
         while True:
             yield samples.AUDIT_BLOCK
 
-    async def endless(race: bytes, miner: bytes, start: int, count: int) -> Any:
-        while True:
-            yield bytes(2**19)
-
-    miner.blocks_after, miner.leaf_range = many, endless
+    miner.blocks_after = many
     with pytest.raises(errors.MalformedEncoding, match="more than the 2 blocks"):
         [block async for block in miner_client.blocks_after([], 2)]
-    with pytest.raises(errors.MalformedEncoding, match="not 1 leaves"):
-        [piece async for piece in miner_client.leaf_range(samples.h("race"), samples.key("m"), 0, 1)]
 
 
 async def test_a_failing_node_tells_its_peer_nothing(

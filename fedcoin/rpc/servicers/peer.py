@@ -10,7 +10,9 @@ from fedcoin.core.keys import PUBLIC_KEY_SIZE
 from fedcoin.rpc.address import is_address
 from fedcoin.rpc.convert import exactly, to_message
 from fedcoin.rpc.handlers import MinerHandler
+from fedcoin.rpc.limits import peer_key
 from fedcoin.rpc.paging import MAX_PAGE, offset_page
+from fedcoin.rpc.views import NONCE_SIZE
 from fedcoin.v1 import peer_service_pb2 as pb
 from fedcoin.v1.peer_service_pb2_grpc import PeerServiceServicer
 
@@ -33,8 +35,13 @@ class PeerServicer(PeerServiceServicer):
         if not is_address(request.address):
             raise InvalidPeerAddress
         key = exactly(request.public_key, PUBLIC_KEY_SIZE, "public_key")
-        peers = await self._handler.announce(request.address, key)
+        peers = await self._handler.announce(request.address, key, peer_key(context.peer()))
         return pb.AnnounceResponse(peers=map(to_message, peers[:MAX_PAGE]))
+
+    async def Prove(self, request: pb.ProveRequest, context: grpc.aio.ServicerContext) -> pb.ProveResponse:
+        """The node shows that it holds its key. Raises MalformedEncoding."""
+        address, signature = await self._handler.prove(exactly(request.nonce, NONCE_SIZE, "nonce"))
+        return pb.ProveResponse(address=address, signature=signature)
 
     async def GetGenesis(
         self, request: pb.GetGenesisRequest, context: grpc.aio.ServicerContext

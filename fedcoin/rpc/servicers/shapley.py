@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import grpc
 
 from fedcoin.core.encoding import HASH_SIZE
@@ -56,20 +54,10 @@ class ShapleyServicer(ShapleyServiceServicer):
         proofs = await self._handler.leaves(race, miner, request.tree_size, tuple(request.indices))
         return pb.GetLeavesResponse(leaves=map(to_message, proofs))
 
-    async def StreamLeaves(
-        self, request: pb.StreamLeavesRequest, context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[pb.StreamLeavesResponse]:
-        """Consecutive leaves."""
-        race, miner = _whose(request)
-        if not 0 < request.count <= MAX_ITERATIONS or request.start + request.count > MAX_ITERATIONS:
-            raise MalformedEncoding(f"leaves {request.start} to {request.start + request.count} are none of any race")
-        async for leaves in self._handler.leaf_range(race, miner, request.start, request.count):
-            yield pb.StreamLeavesResponse(leaves=leaves)
-
     async def GetMining(self, request: pb.GetMiningRequest, context: grpc.aio.ServicerContext) -> pb.GetMiningResponse:
         """Where the node's own race stands."""
         return pb.GetMiningResponse(progress=to_message(await self._handler.mining()))
 
 
-def _whose(request: pb.GetLeavesRequest | pb.StreamLeavesRequest) -> tuple[bytes, bytes]:
+def _whose(request: pb.GetLeavesRequest) -> tuple[bytes, bytes]:
     return exactly(request.race, HASH_SIZE, "race"), exactly(request.miner, PUBLIC_KEY_SIZE, "miner")

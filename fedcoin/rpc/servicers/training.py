@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -13,8 +14,9 @@ from fedcoin.core.errors import MalformedEncoding
 from fedcoin.core.keys import PUBLIC_KEY_SIZE, SIGNATURE_SIZE
 from fedcoin.core.task import UpdateCommitment
 from fedcoin.rpc.blobs import Assembly
+from fedcoin.rpc.budget import Budget
 from fedcoin.rpc.convert import exactly, from_field, to_message
-from fedcoin.rpc.handlers import ServerHandler
+from fedcoin.rpc.handlers import UpdateKeeper
 from fedcoin.rpc.limits import MAX_WAIT_SECONDS
 from fedcoin.rpc.servicers.common import upload
 from fedcoin.v1 import training_service_pb2 as pb
@@ -24,8 +26,9 @@ from fedcoin.v1.training_service_pb2_grpc import TrainingServiceServicer
 class TrainingServicer(TrainingServiceServicer):
     """Training rounds."""
 
-    def __init__(self, handler: ServerHandler) -> None:
+    def __init__(self, handler: UpdateKeeper) -> None:
         self._handler = handler
+        self._memory = Budget()
 
     async def Join(self, request: pb.JoinRequest, context: grpc.aio.ServicerContext) -> pb.JoinResponse:
         """A client joins, or says that it is still there."""
@@ -50,15 +53,22 @@ class TrainingServicer(TrainingServiceServicer):
         limit = await self._handler.max_blob_bytes()
         parts: tuple[UpdateCommitment, bytes, bytes] | None = None
 
-        def begin(header: Any) -> Assembly:
+        async def begin(header: Any) -> Assembly | None:
             nonlocal parts
             commitment = from_field(UpdateCommitment, header, "commitment")
             parts = (commitment, *_signed(header))
-            return Assembly(commitment.digest, header.size, limit)
+            needed = await self._handler.expect_update(*parts, header.size)
+            if not needed:
+                return None
+            assembly = Assembly(commitment.digest, header.size, limit)
+            await memory.enter_async_context(self._memory.take(header.size))
+            return assembly
 
-        data = await upload(requests, begin)
-        assert parts is not None  # upload has called begin, or raised
-        await self._handler.submit_update(*parts, data)
+        async with AsyncExitStack() as memory:
+            data = await upload(requests, begin)
+            if data is not None:
+                assert parts is not None  # upload has called begin, or raised
+                await self._handler.submit_update(*parts, data)
         return pb.SubmitUpdateResponse()
 
 

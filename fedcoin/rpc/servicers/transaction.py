@@ -8,10 +8,12 @@ import struct
 import grpc
 
 from fedcoin.core.encoding import HASH_SIZE
+from fedcoin.core.errors import MalformedEncoding
 from fedcoin.core.keys import ADDRESS_SIZE
 from fedcoin.core.transaction import Transaction
-from fedcoin.rpc.convert import exactly, exactly_or_empty, from_field, to_message
+from fedcoin.rpc.convert import exactly, exactly_or_empty, from_field, from_message, to_message
 from fedcoin.rpc.handlers import MinerHandler
+from fedcoin.rpc.limits import MAX_RELAYED
 from fedcoin.rpc.paging import MAX_PAGE, fill_page, make_token, offset_page, page_size, read_token
 from fedcoin.rpc.servicers.common import check_request_id, source_of
 from fedcoin.v1 import transaction_service_pb2 as pb
@@ -34,6 +36,21 @@ class TransactionServicer(TransactionServiceServicer):
         check_request_id(request)
         transaction = from_field(Transaction, request, "transaction")
         return pb.SubmitTransactionResponse(transaction_id=await self._handler.submit(transaction, source_of(context)))
+
+    async def PropagateTransactions(
+        self, request: pb.PropagateTransactionsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.PropagateTransactionsResponse:
+        """Takes in what a peer relays."""
+        check_request_id(request)
+        if len(request.transactions) > MAX_RELAYED:
+            raise MalformedEncoding(
+                f"{len(request.transactions)} transactions; at most {MAX_RELAYED} are relayed at once"
+            )
+        transactions = [from_message(Transaction, message) for message in request.transactions]
+        refused = await self._handler.receive_transactions(transactions, source_of(context))
+        return pb.PropagateTransactionsResponse(
+            refused=[pb.RefusedTransaction(index=index, reason=code) for index, code in sorted(refused.items())]
+        )
 
     async def GetTransaction(
         self, request: pb.GetTransactionRequest, context: grpc.aio.ServicerContext
