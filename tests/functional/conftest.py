@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ class Running:
 
     def kill(self) -> None:
         """kill -9, its children included."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
     def pause(self) -> None:
@@ -73,10 +74,10 @@ class ByHand:
         """`fedcoin … --json`, parsed."""
         return json.loads(self.tool(*words, "--json").stdout)
 
-    def begin(self, program: str, *words: object, name: str = "") -> Running:
-        """Start a program; does not wait until it listens."""
+    def begin(self, program: str, *words: object, name: str = "", around: Sequence[object] = ()) -> Running:
+        """Start a program; does not wait until it listens. `around`: a command that runs it, `nsenter …` say."""
         log = self.folder / f"{name or program}.log"
-        command = [sys.executable, str(ROOT / "cmd" / program), *map(str, words)]
+        command = [*map(str, around), sys.executable, str(ROOT / "cmd" / program), *map(str, words)]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command,
@@ -95,11 +96,13 @@ class ByHand:
         """Start a role and wait until it listens."""
         return self.await_ready(self.launch(program, *words, name=name, listen=listen), name)
 
-    def launch(self, program: str, *words: object, name: str, listen: str = "127.0.0.1:0") -> Running:
+    def launch(
+        self, program: str, *words: object, name: str, listen: str = "127.0.0.1:0", around: Sequence[object] = ()
+    ) -> Running:
         """Start a role; others may be started meanwhile. Its address is what it was told until `await_ready`."""
         ready = self.folder / f"{name}.ready"
         ready.unlink(missing_ok=True)
-        running = self.begin(program, "--listen", listen, "--ready-file", ready, *words, name=name)
+        running = self.begin(program, "--listen", listen, "--ready-file", ready, *words, name=name, around=around)
         running.address = listen
         return running
 
@@ -147,6 +150,19 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ByHand]:
     started = ByHand(tmp_path_factory.mktemp("programs"))
     yield started
     started.close()
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Keeps a line of the table that `make faults` prints: what was seen."""
+
+    def keep(seen: str) -> None:
+        path = os.environ.get("FAULTS_REPORT")
+        if path:
+            with open(path, "a", encoding="utf-8") as report:
+                report.write(json.dumps({"test": request.node.name, "seen": seen}) + "\n")
+
+    return keep
 
 
 @pytest.fixture

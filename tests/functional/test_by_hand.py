@@ -17,7 +17,7 @@ def test_the_walk_of_the_readme(by_hand: Any, until: Callable[..., Any]) -> None
     keys = {name: new_key(by_hand, name) for name in names}
     assert all(key["encrypted"] for key in keys.values())
     clients = [new_key(by_hand, f"client-{number}")["address"] for number in range(3)]
-    supply = 5000 * 10**8 + 10**8
+    supply = 5000 * 10**8 + 10**8 + 3 * 10 * 10**8  # and the bonds of the three first miners
     made = by_hand.ask(
         *("genesis", "genesis.json", "--name", "village", "--difficulty", "0.004", "--audit-interval", 1000),
         *("--miner", keys["alpha"]["public_key"], "--miner", keys["beta"]["public_key"], "--miner", "gamma.json"),
@@ -94,6 +94,16 @@ def test_the_walk_of_the_readme(by_hand: Any, until: Callable[..., Any]) -> None
     twice = by_hand.tool("send", clients[1], "4999", "--key", "client-0.json", "--node", alpha.address, ok=False)
     assert twice.returncode == 1
     assert "error [INSUFFICIENT_FUNDS]" in twice.stderr
+
+    # The miners' bonds; one leaves, and will get its own back many blocks later.
+    bonds = by_hand.ask("miners", "--node", beta.address)
+    assert [(item["standing"], item["bond"]) for item in bonds] == [("registered", 10 * 10**8)] * 3
+    assert by_hand.ask("frauds", "--node", beta.address) == []
+    at_alpha = ("--node", alpha.address, "--wait", 1)
+    by_hand.ask("send", keys["gamma"]["address"], "0.1", "--key", "requester.json", *at_alpha)
+    by_hand.ask("leave", "--key", "gamma.json", *at_alpha)
+    left = {item["public_key"]: item["standing"] for item in by_hand.ask("miners", "--node", alpha.address)}
+    assert left[keys["gamma"]["public_key"]] == "leaving"
 
     assert alpha.terminate() == 0
     assert server.terminate() == 0

@@ -10,7 +10,6 @@ import asyncio
 import os
 import resource
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,45 +18,20 @@ from fedcoin.core.block import Block
 from fedcoin.core.errors import FedCoinError
 from fedcoin.core.genesis import Allocation
 from fedcoin.core.keys import format_address
-from fedcoin.core.params import UNITS_PER_FDC, UTILITY_SCALE
+from fedcoin.core.params import UNITS_PER_FDC
 from fedcoin.core.transaction import PaymentKind, Transaction, Transfer, sign_transaction
 from fedcoin.node.chain_defaults import DEFAULT_PARAMS
 from fedcoin.node.genesis_file import make_genesis, write_genesis
-from fedcoin.node.key_file import write_key_file
-from fedcoin.node.miner import now_ms
 from fedcoin.rpc.server_client import ServerClient
 from fedcoin.rpc.views import OrderState
-from tests.support.town import BUDGET, FEE, KEYS, Town, free_address, terms
+from tests.support.town import BUDGET, FEE, KEYS, Town, build_town, free_address, terms
 
 pytestmark = [pytest.mark.functional, pytest.mark.xdist_group("processes"), pytest.mark.timeout(150)]
 
 
 @pytest.fixture(scope="module")
 def town(programs: Any) -> Iterator[Town]:
-    folder = programs.folder
-    for name, key in KEYS.items():
-        write_key_file(folder / f"{name}.json", key, None, plain=True)
-    params = replace(
-        DEFAULT_PARAMS,
-        name="town",
-        target_interval_ms=2_000,
-        audit_interval_ms=500,
-        initial_difficulty=UTILITY_SCALE // 200,
-    )
-    supply = 1_000 * UNITS_PER_FDC
-    made = make_genesis(
-        params,
-        [Allocation(KEYS["requester"].address, supply - 5_000), Allocation(KEYS["poor"].address, 5_000)],
-        [KEYS[name].public_key for name in ("m0", "m1", "m2")],
-        now_ms() - 1_000,
-    )
-    write_genesis(folder / "genesis.json", made)
-    roles = ("m0", "m1", "m2", "server", "clients", "client")
-    built = Town(programs, made.chain_id, supply, {name: free_address() for name in roles}, {})
-    for name in roles:
-        built.launch(name)
-    for name in roles:
-        built.ready(name)
+    built = build_town(programs)
     yield built
     for running in built.running.values():
         assert "Traceback" not in running.text()
@@ -71,18 +45,7 @@ def nothing_is_lost(town: Town, until: Callable[..., Any]) -> Iterator[None]:
         if running.process.poll() is None:
             running.resume()  # where a test has failed, it may still be paused
     until(lambda: len(town.standings()) == 1, 60, lambda: str(town.standings()))
-    blocks = town.blocks()
-    accounts = town.miner("m1", lambda client: client.accounts(limit=1_000))
-    assert sum(account.balance for account in accounts) == town.supply
-    settled = [(block.task.order, block.task.round) for block in blocks if block.task is not None]
-    assert len(settled) == len(set(settled))
-    clients = {KEYS[name].address: 0 for name in ("c0", "c1", "c2")}
-    for block in blocks:
-        for payment in block.payments:
-            if payment.kind is PaymentKind.CLIENT:
-                clients[payment.payee] += payment.amount
-    balances = {account.address: account.balance for account in accounts}
-    assert {address: balances.get(address, 0) for address in clients} == clients, "clients have what was paid to them"
+    town.check_money()
 
 
 def finish(town: Town, order_id: bytes, until: Callable[..., Any]) -> list[Block]:

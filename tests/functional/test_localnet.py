@@ -49,7 +49,10 @@ def test_a_deposit_becomes_paid_clients_and_no_unit_is_lost(by_hand: Any) -> Non
     assert by_role["server"] == 100_000_001
     assert by_role.get("escrow", 0) == 0
     assert by_role["client"] == sum(row["paid"] for row in report["clients"])
-    assert by_role["client"] + by_role["server"] + by_role["miner"] + by_role["requester"] == report["supply_genesis"]
+    assert (
+        by_role["client"] + by_role["server"] + by_role["miner"] + by_role["requester"] + by_role["bond"]
+        == report["supply_genesis"]
+    )
     assert all(row["paid"] > 0 for row in report["clients"] if row["shapley"] is not None and row["shapley"] > 0)
     assert {row["type"] for row in report["clients"]} == {"T0", "T1", "T2"}
     assert [row["emd"] for row in report["clients"]] == sorted(row["emd"] for row in report["clients"])
