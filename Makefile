@@ -11,12 +11,12 @@ BENCH := $(VENV)/bench
 BENCH_STAMP := $(BENCH)/.installed
 # A folder with MNIST's four files; without it the benchmark makes up images of the same shape.
 DATA_ROOT ?=
-# More options of tools/bench_evaluator.py.
+# More options of the tool that a target runs.
 ARGS ?=
 BENCH_RUN = $(BENCH)/bin/python tools/bench_evaluator.py $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") --plots runs/plots $(ARGS)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install demo bench bench-samplers test test-fast lint protos protos-check vectors check clean
+.PHONY: help install adversaries faults demo load soak bench bench-samplers test test-fast sim fuzz lint protos protos-check vectors check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -33,6 +33,12 @@ $(STAMP): pyproject.toml setup.py $(wildcard fedcoin/learning/native/kernel*)
 demo: $(STAMP) ## a whole network on this machine: digits, 10 clients T0..T9; writes runs/demo.json
 	$(BIN)/python cmd/fedcoin localnet --miners 3 --clients 10 --types 10 --rounds 2 --dataset digits --model mlp-32 --samples 100 \
 	  --budget 1000 --seed 1 --verify --report runs/demo.json
+
+load: $(STAMP) ## 250 transactions a second into 4 miners for 2 minutes, measured [ARGS=options]; writes runs/load.json, runs/load.svg
+	$(BIN)/python tools/load.py --seconds 120 --rate 250 --json runs/load.json --plot runs/load.svg $(ARGS)
+
+soak: $(STAMP) ## the same for 30 minutes at 200 a second, memory and file handles watched; writes runs/soak.json, runs/soak.svg
+	$(BIN)/python tools/load.py --soak 30 --rate 200 --json runs/soak.json --plot runs/soak.svg $(ARGS)
 
 bench: $(BENCH_STAMP) ## iterations per second against Algorithm 1, pyDVL and shapiq [DATA_ROOT=mnist folder]; writes runs/bench.json
 	$(BENCH_RUN) --json runs/bench.json
@@ -54,6 +60,19 @@ test: $(STAMP) ## all tests, with real processes too
 
 test-fast: $(STAMP) ## tests that start no processes
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not functional"
+
+sim: $(STAMP) ## simulated networks with faults and attackers [SEEDS=300 FIRST=0 GAINS=0], or one event by event [SEED=n]
+	$(BIN)/python tools/sim.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300) --first $(or $(FIRST),0) --gains $(or $(GAINS),0))
+
+adversaries: $(STAMP) ## every attack in its long form, and what each has gained
+	FEDCOIN_ADVERSARIES=long nice -n 5 $(BIN)/python -m pytest -q tests/adversaries
+
+faults: $(STAMP) ## kill -9, stops, damaged and full disks, partitions on real processes, and what was seen [KILLS=200 SEED=1 ONLY=expression]
+	$(BIN)/python tools/faults.py --kills $(or $(KILLS),200) --seed $(or $(SEED),1) $(if $(ONLY),--only "$(ONLY)")
+
+fuzz: $(STAMP) ## state machines of ledger and chain [STEPS=1000000], malformed messages to each role [MESSAGES=1000000]
+	$(BIN)/python tools/fuzz.py --steps $(or $(STEPS),1000000) --messages $(or $(MESSAGES),1000000) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 lint: $(STAMP) ## style, types, layers, protocol files, length of files
 	$(BIN)/ruff check .
