@@ -165,9 +165,11 @@ class Prosecution:
         if not (self._suspects or self._trials or self._waiting):
             return []
         self._tidy(now)
-        bodies: list[Body] = [*self._reports(now), *self._votes()]
-        bodies = [body for body in bodies if self._pauses.get(_subject(body), 0) <= now]
-        return bodies or self._filler()
+        bodies = self._unpaused([*self._reports(now), *self._votes()], now)
+        return bodies or self._unpaused(self._filler(), now)
+
+    def _unpaused(self, bodies: list[Body], now: int) -> list[Body]:
+        return [body for body in bodies if self._pauses.get(_subject(body), 0) <= now]
 
     def next_trial(self, now: int) -> StartTrial | None:
         """The next case to recompute: one at a time, those never tried first, then the one that has waited longest.

@@ -13,6 +13,7 @@ The rank comes from the block below both and from the winner's key: nothing that
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 
 from fedcoin.consensus.candidates import Candidates
@@ -22,6 +23,9 @@ from fedcoin.consensus.settings import PoSapSettings
 from fedcoin.core.encoding import tagged_hash
 from fedcoin.core.estimate import Estimate
 from fedcoin.ledger.miners import active_miners
+
+RACES_A_MINER = 8
+"""Races on other tips in which a miner's word is remembered."""
 
 
 def tie_rank(fork: bytes, block_hash: bytes, winner: bytes) -> tuple[bytes, bytes]:
@@ -42,32 +46,46 @@ class Ties:
         self._settings = settings
         self._elsewhere: dict[bytes, Estimate] = {}
         """Latest estimate of each miner that has last been heard on a block that is not our tip but may become it."""
-        self._heard: dict[tuple[bytes, bytes], Estimate] = {}
-        """(race, miner) → the estimate with the largest `time`. Anybody may repeat what a miner has said before it
-        moved, so each estimate counts once. By `time` and not by `opened_at`, because clocks may be set back."""
+        self._heard: dict[bytes, OrderedDict[bytes, Estimate]] = {}
+        """Miner → race → its estimate with the largest `time`, of its last races. Anybody may repeat what a miner has
+        said before it moved, so each estimate counts once. By `time` and not by `opened_at`, because clocks may be set
+        back."""
         self._stalled: set[bytes] = set()
         """Tips that were left because more miners work elsewhere. Their lower rank alone does not bring us back: what
         is a true tie here need not be one for those others."""
         self._tip_since: int | None = None
 
     def heard(self, estimate: Estimate) -> None:
-        """A miner that may take part works on another known block. Raises InvalidSignature."""
+        """A miner that may take part works on another known block. Raises EstimateOutOfRange, InvalidSignature."""
         chain = self._chain
         if chain.tree.height(estimate.parent) < chain.height or chain.tree.is_invalid(estimate.parent):
             return
-        known = self._heard.get((estimate.race, estimate.miner))
+        known = self._known(estimate)
         if known is not None and known.time >= estimate.time:
             return
+        estimate.verify_range(len(estimate.total))
         chain.verified.estimate(estimate)
-        self._heard[estimate.race, estimate.miner] = estimate
+        self._note(estimate)
         self._elsewhere[estimate.miner] = estimate
 
     def heard_here(self, estimate: Estimate) -> None:
         """A miner works on our tip; its signature has been verified."""
-        known = self._heard.get((estimate.race, estimate.miner))
+        known = self._known(estimate)
         if known is None or known.time <= estimate.time:
-            self._heard[estimate.race, estimate.miner] = estimate
+            self._note(estimate)
             self._elsewhere.pop(estimate.miner, None)
+
+    def _known(self, estimate: Estimate) -> Estimate | None:
+        races = self._heard.get(estimate.miner)
+        return races.get(estimate.race) if races else None
+
+    def _note(self, estimate: Estimate) -> None:
+        """Nobody can check what races there are on a block that is not our tip, so a miner has a few places only."""
+        races = self._heard.setdefault(estimate.miner, OrderedDict())
+        races[estimate.race] = estimate
+        races.move_to_end(estimate.race)
+        while len(races) > RACES_A_MINER:
+            races.popitem(last=False)
 
     def drop(self, miner: bytes) -> None:
         """Forgets a convicted miner."""
@@ -87,7 +105,10 @@ class Ties:
 
         self._elsewhere = {miner: each for miner, each in self._elsewhere.items() if open_still(each)}
         self._stalled = {tip for tip in self._stalled if chain.tree.height(tip) >= chain.height}
-        self._heard = {place: each for place, each in self._heard.items() if open_still(each)}
+        for miner, races in list(self._heard.items()):
+            self._heard[miner] = OrderedDict((race, each) for race, each in races.items() if open_still(each))
+            if not self._heard[miner]:
+                del self._heard[miner]
 
     def better(self, on_tip: Collection[bytes], now: int) -> Iterator[bytes]:
         """Tips of our height to turn to if their audits allow. `on_tip`: miners that work on ours, and this one."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
-from fedcoin.core.errors import BlobNotFound, BlobNotWanted, BlobTooLarge, StoreCorrupt
+from fedcoin.core.errors import BlobNotFound, BlobNotWanted, BlobTooLarge, NoRoomForBlobs, StoreCorrupt
 from fedcoin.core.task import Problem
 from fedcoin.node.downloads import check_digest, download
 from fedcoin.rpc.handlers import BlobHandler
@@ -155,7 +155,9 @@ class BlobExchange:
         if self._used + len(data) > self._budget:
             self.drop(self._settled)
         if self._used + len(data) > self._budget:
-            raise BlobTooLarge(f"open tasks have {self._used} bytes of blobs already, {self._budget} are kept at most")
+            raise NoRoomForBlobs(
+                f"open tasks have {self._used} bytes of blobs already, {self._budget} are kept at most"
+            )
         self._store.put_blob(digest, data)
         if digest not in self._settled:
             self._used += len(data)

@@ -168,6 +168,12 @@ class Engine:
         except (StoreUnavailable, StoreCorrupt) as error:
             self._fail(error)
             raise
+        except FedCoinError:
+            raise
+        except Exception as error:
+            # A fault of ours: what the step had changed by then is unknown, and its effects are lost.
+            self._fail(error)
+            raise
 
     async def _perform_all(self, effects: Sequence[Effect]) -> None:
         try:

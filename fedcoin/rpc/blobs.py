@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from fedcoin.core.errors import BlobMismatch, BlobTooLarge
+from fedcoin.core.errors import BlobMismatch, BlobTooLarge, TransferCutShort
 
 CHUNK_BYTES = 2**20
 """Bytes of one piece at most."""
@@ -40,9 +40,9 @@ class Assembly:
         self._data += chunk
 
     def finish(self) -> bytes:
-        """All bytes. Raises BlobMismatch if some are missing or the digest is another."""
+        """All bytes. Raises TransferCutShort if some are missing, BlobMismatch if the digest is another."""
         if len(self._data) != self._size:
-            raise BlobMismatch(f"{len(self._data)} of {self._size} announced bytes have arrived")
+            raise TransferCutShort(f"{len(self._data)} of {self._size} announced bytes have arrived")
         if self._hash.digest() != self._digest:
             raise BlobMismatch(f"the bytes have SHA-256 {self._hash.hexdigest()}, not {self._digest.hex()}")
         return bytes(self._data)

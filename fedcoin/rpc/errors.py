@@ -99,7 +99,9 @@ def from_call(failure: grpc.aio.AioRpcError, address: str) -> FedCoinError:
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return WrongRole(f"{address} does not offer this service: it has another role or another version ({details})")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return RateLimited(f"{address} refuses more for now ({details})")
+        refused = RateLimited(f"{address} refuses more for now ({details})")
+        refused.reported = True  # gRPC's own limit there: nothing that this peer does to us
+        return refused
     return RemoteError(f"{address} reports {code.name}: {details}", code.name)
 
 

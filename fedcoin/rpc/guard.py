@@ -20,11 +20,11 @@ import grpc
 
 from fedcoin.core.errors import (
     FedCoinError,
-    MalformedEncoding,
     PeerBanned,
     RateLimited,
     RequestTooSlow,
     TimeLimitExceeded,
+    TransferCutShort,
 )
 from fedcoin.rpc.errors import abort
 from fedcoin.rpc.limits import DEFAULT_RULE, RULES, Allowance, Allowances, Limits, Pace, Rule, peer_key
@@ -111,7 +111,7 @@ class Guard(grpc.aio.ServerInterceptor):
         """The only message of a call."""
         received = await self._next(source)
         if received is None:
-            raise MalformedEncoding("the call ended before its message")
+            raise TransferCutShort("the call ended before its message")
         message = received.take()
         if not allowance.bytes.take(received.size, self._clock()):
             raise RateLimited(f"more than {self._limits.bytes_per_second / 2**20:g} MiB a second; slow down")
@@ -136,6 +136,8 @@ class Guard(grpc.aio.ServerInterceptor):
             async with asyncio.timeout(self._limits.idle_seconds):
                 return await anext(source)
         except StopAsyncIteration:
+            # gRPC tells the end of a call that was given up in the same way: then the next turn of the loop cancels us.
+            await asyncio.sleep(0)
             return None
         except TimeoutError:
             raise RequestTooSlow(f"nothing has arrived for {self._limits.idle_seconds:g} s") from None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from fedcoin.core.errors import RateLimited, RequestTooSlow
+from fedcoin.core.errors import NodeBusy, RateLimited, RequestTooSlow
 from fedcoin.rpc.blobs import CHUNK_BYTES
 from fedcoin.rpc.channel import MAX_MESSAGE_BYTES
 
@@ -193,7 +193,7 @@ class Allowances:
     def admit(self, peer: str, method: str, rule: Rule) -> tuple[Allowance, Callable[[], None]]:
         """Lets a call begin. What comes with the allowance is to be called once when the call has ended.
 
-        Raises RateLimited.
+        Raises RateLimited, NodeBusy.
         """
         limits, allowance, now = self._limits, self.of(peer), self._clock()
         if not allowance.calls.take(1, now):
@@ -204,7 +204,9 @@ class Allowances:
             raise RateLimited(f"{running.total()} calls are running already; wait for one to end")
         if rule.concurrent is not None and running[method] >= rule.concurrent:
             raise RateLimited(f"{running[method]} calls of this RPC are running already; wait for one to end")
-        if rule.long and (allowance.long >= limits.long_per_peer or self._long >= limits.long):
+        if rule.long and self._long >= limits.long:
+            raise NodeBusy("too many subscriptions and transfers of all peers are running; try again later")
+        if rule.long and allowance.long >= limits.long_per_peer:
             raise RateLimited("too many subscriptions and transfers are running already; wait for one to end")
         running[method] += 1
         allowance.long += rule.long

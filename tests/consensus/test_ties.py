@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from fedcoin.consensus.certificate import averaged_of
 from fedcoin.consensus.messages import (
     AuditFinished,
@@ -12,13 +16,16 @@ from fedcoin.consensus.messages import (
     Verdict,
 )
 from fedcoin.consensus.posap import PoSapSettings
-from fedcoin.consensus.ties import tie_rank
+from fedcoin.consensus.ties import RACES_A_MINER, tie_rank
 from fedcoin.core.block import Block
+from fedcoin.core.errors import EstimateOutOfRange
+from fedcoin.core.estimate import sign_estimate
+from fedcoin.core.params import MAX_ITERATIONS
 from fedcoin.core.task import RaceKind
 from fedcoin.ledger.orders import orders
 from fedcoin.shapley.distance import within_distance
 from tests.support.blocks import adopted, reseal, resign, settled_network
-from tests.support.network import Network, make_genesis, make_task, place_order
+from tests.support.network import MINERS, Network, make_genesis, make_task, place_order
 from tests.support.watcher import Watcher
 
 
@@ -202,6 +209,21 @@ def test_a_repeated_estimate_moves_nobody_back_to_where_it_has_worked() -> None:
     assert miner not in ties._elsewhere
     node.step(on(network, higher, 0, time=before.estimate.time + 1))
     assert miner in ties._elsewhere
+
+
+def test_a_miner_that_invents_races_on_a_rival_fills_no_memory() -> None:
+    """What races there are on a block that is not our tip, nobody can check."""
+    network, lower, higher = tie(1)
+    node = watch_tie(lower, higher, network)
+    said = on(network, higher, 0).estimate
+    key = next(key for key in MINERS if key.public_key == said.miner)
+    for number in range(50):
+        invented = replace(said, kind=RaceKind.TASK, task=number.to_bytes(32, "big"))
+        node.step(ReceiveEstimate(sign_estimate(key, network.chain_id, invented)))
+    assert len(node.posap._tips.ties._heard[said.miner]) == RACES_A_MINER
+    beyond = sign_estimate(key, network.chain_id, replace(said, time=MAX_ITERATIONS + 1))
+    with pytest.raises(EstimateOutOfRange):
+        node.step(ReceiveEstimate(beyond))
 
 
 def test_a_tip_left_because_it_stalled_is_not_taken_back_for_its_lower_rank() -> None:

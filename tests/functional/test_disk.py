@@ -20,7 +20,7 @@ from tests.support.town import MINERS, Town, build_town
 LONG = bool(os.environ.get("FAULTS_LONG"))
 DAMAGE = list(KINDS) if LONG else ["a flipped bit in the log", "flipped bits in tables"]
 
-pytestmark = [pytest.mark.functional, pytest.mark.xdist_group("processes"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.functional, pytest.mark.xdist_group("processes"), pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_damaged_database_is_found_set_aside_and_replaced(
                 assert "error [STORE_CORRUPT]" in town.running["m2"].text()
                 town.launch("m2")
                 town.ready("m2")
-        until(lambda: height(town, "m2") >= height(town), 60, town.running["m2"].text)
+        until(lambda: height(town, "m2") >= height(town), 150, town.running["m2"].text)
         lasted = time.time() - began
     text = town.running["m2"].text()
     assert "[STORE_CORRUPT]" in text
@@ -122,7 +122,7 @@ def test_a_full_disk_stops_the_node_and_room_lets_it_go_on(
             disk.free()
             town.launch("m1")
             town.ready("m1")
-            until(lambda: height(town, "m1") >= height(town), 60, town.running["m1"].text)
+            until(lambda: height(town, "m1") >= height(town), 150, town.running["m1"].text)
         assert "STORE_CORRUPT" not in town.running["m1"].text()
         until(lambda: not payments.missing("m1"), 60, town.running["m1"].text)
         told = town.running["m1"].text().partition("error [STORE_UNAVAILABLE]: ")[2].splitlines()[0]

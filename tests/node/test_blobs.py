@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin.core.errors import BlobMismatch, BlobNotFound, BlobNotWanted, BlobTooLarge, PeerUnreachable
+from fedcoin.core.errors import BlobMismatch, BlobNotFound, BlobNotWanted, BlobTooLarge, NoRoomForBlobs, PeerUnreachable
 from fedcoin.core.task import Problem, UpdateRef
 from fedcoin.node import downloads as downloads_module
 from fedcoin.node.blobs import BlobExchange
@@ -188,7 +188,7 @@ async def test_blobs_of_open_tasks_have_a_budget_and_those_of_no_task_go(store: 
     blobs.put(digest_of(first), first)
     wanted |= {digest_of(second), digest_of(third)}
     blobs.put(digest_of(second), second)
-    with pytest.raises(BlobTooLarge, match="130"):
+    with pytest.raises(NoRoomForBlobs, match="130"):
         blobs.put(digest_of(third), third)
     wanted.remove(digest_of(first))  # the chain has moved on
     blobs.put(digest_of(third), third)

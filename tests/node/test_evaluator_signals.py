@@ -46,7 +46,7 @@ def test_worker_ends_with_its_parent_and_prints_nothing(parent: subprocess.Popen
     assert parent.stdout is not None
     worker = int(parent.stdout.readline())
     os.killpg(parent.pid, number)
-    out, errors = parent.communicate(timeout=30)
+    out, errors = parent.communicate(timeout=120)
     assert _ended(worker, 10)
     assert "Traceback" not in out + errors
     assert out.strip() == ("interrupted" if number == signal.SIGINT else "")

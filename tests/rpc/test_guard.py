@@ -153,8 +153,9 @@ def test_the_limit_of_subscriptions_is_over_all_peers() -> None:
     allowances = Allowances(Limits(long_per_peer=2, long=3), lambda: 0.0)
     watching = Rule(seconds=None)
     ends = [allowances.admit(f"ipv4:10.0.0.{number // 2}:1", "watch", watching)[1] for number in range(3)]
+    # One that has none yet is not charged for what the others hold.
     for peer in ("ipv4:10.0.0.0:1", "ipv4:10.0.0.9:1"):
-        with pytest.raises(errors.RateLimited, match="subscriptions"):
+        with pytest.raises(errors.NodeBusy, match="subscriptions"):
             allowances.admit(peer, "watch", watching)
     ends[2]()
     allowances.admit("ipv4:10.0.0.9:1", "watch", watching)

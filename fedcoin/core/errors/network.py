@@ -61,6 +61,12 @@ class NodeBusy(LimitExceeded):
     code = "NODE_BUSY"
 
 
+class TransferCutShort(Unavailable):
+    """The call ended before everything that was announced had come; send it again."""
+
+    code = "TRANSFER_CUT_SHORT"
+
+
 class RequestTooSlow(Unavailable):
     """A request must arrive without long pauses."""
 
@@ -138,6 +144,12 @@ class BlobTooLarge(LimitExceeded):
     """A blob has more bytes than this node takes."""
 
     code = "BLOB_TOO_LARGE"
+
+
+class NoRoomForBlobs(LimitExceeded):
+    """The blobs of open tasks fill what this node keeps for them; send it again later."""
+
+    code = "NO_ROOM_FOR_BLOBS"
 
 
 class BlobNotWanted(Conflict):

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from fedcoin.core.errors import BlobMismatch, MalformedEncoding, RequestIdTooLong
+from fedcoin.core.errors import MalformedEncoding, RequestIdTooLong, TransferCutShort
 from fedcoin.rpc.address import is_address, is_local
 from fedcoin.rpc.blobs import Assembly
 from fedcoin.rpc.calls import PEER_METADATA
@@ -35,9 +35,9 @@ def check_request_id(request: Any) -> None:
 
 
 async def upload(requests: AsyncIterator[Any], begin: Callable[[Any], Awaitable[Assembly | None]]) -> bytes | None:
-    """Bytes that arrive as a header, which `begin` judges before more is read, and chunks. Raises BlobMismatch.
+    """Bytes that arrive as a header, which `begin` judges before more is read, and chunks.
 
-    None where `begin` says that they are not needed; they are not read then.
+    Raises BlobMismatch, TransferCutShort. None where `begin` says that they are not needed; they are not read then.
     """
     assembly: Assembly | None = None
     async with aclosing(requests) as pieces:  # type: ignore[type-var]
@@ -54,5 +54,5 @@ async def upload(requests: AsyncIterator[Any], begin: Callable[[Any], Awaitable[
             else:
                 raise MalformedEncoding("after the header of an upload come chunks only")
     if assembly is None:
-        raise BlobMismatch("the upload ended before its header")
+        raise TransferCutShort("the upload ended before its header")
     return assembly.finish()
