@@ -15,7 +15,9 @@ import pytest
 pytestmark = pytest.mark.functional
 
 _PARENT = """
-import asyncio, sys
+import asyncio, signal, sys
+# Started from a script in the background, everything inherits that SIGINT is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[1])
 from fedcoin.node.evaluator_process import EvaluatorProcess
 async def main():
